@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The flow table. Each flow has two entries, each holding the whole rewrite of its direction; key
+ * and value of one determine the other, so whichever is still there can restore its peer.
+ */
+#ifndef NT_FLOW_H
+#define NT_FLOW_H
+
+#include "hash.h"
+#include "rewrite.h"
+
+#define EEXIST 17
+
+union flow_key {
+	struct nt_flow_key4 v4;
+	struct nt_flow_key6 v6;
+};
+
+union flow_value {
+	struct nt_flow head;
+	struct nt_flow4 v4;
+	struct nt_flow6 v6;
+};
+
+/* Everything about a flow besides its tuples. */
+struct flow_facts {
+	__u32 created;
+	__u32 flags;
+	nt_backend_id backend;
+	nt_service_id service;
+};
+
+/* CLOCK_MONOTONIC in ticks, from 1: 0 is never a time. The coarse clock costs a tenth of the fine
+ * one. */
+static __always_inline __u32 tick(void)
+{
+	return (bpf_ktime_get_coarse_ns() >> NT_TICK_SHIFT) + 1;
+}
+
+static __always_inline bool flow_closed(__u32 flags)
+{
+	const __u32 both = NT_FLOW_FIN_FORWARD | NT_FLOW_FIN_REVERSE;
+
+	return (flags & NT_FLOW_RST) || (flags & both) == both;
+}
+
+static __always_inline void reverse_tuple(struct tuple *out, const struct tuple *in)
+{
+	out->src = in->dst;
+	out->dst = in->src;
+	out->sport = in->dport;
+	out->dport = in->sport;
+	out->protocol = in->protocol;
+}
+
+static __always_inline void copy_address(__be32 *out, const __be32 *in, const bool v6)
+{
+	for (__u32 i = 0; i < words(v6); i++)
+		out[i] = in[i];
+}
+
+static __always_inline bool same_address(const __be32 *a, const __be32 *b, const bool v6)
+{
+	__u32 difference = 0;
+
+	for (__u32 i = 0; i < words(v6); i++)
+		difference |= a[i] ^ b[i];
+	return !difference;
+}
+
+static __always_inline void flow_key(union flow_key *key, const struct tuple *t,
+				     const __u8 direction, const bool v6)
+{
+	if (v6) {
+		copy_address(key->v6.src, t->src.w, true);
+		copy_address(key->v6.dst, t->dst.w, true);
+		key->v6.sport = t->sport;
+		key->v6.dport = t->dport;
+		key->v6.protocol = t->protocol;
+		key->v6.direction = direction;
+		key->v6.pad = 0;
+	} else {
+		key->v4.src[0] = t->src.w[0];
+		key->v4.dst[0] = t->dst.w[0];
+		key->v4.sport = t->sport;
+		key->v4.dport = t->dport;
+		key->v4.protocol = t->protocol;
+		key->v4.direction = direction;
+		key->v4.pad = 0;
+	}
+}
+
+static __always_inline struct nt_flow *flow_find(const union flow_key *key, const bool v6)
+{
+	return v6 ? bpf_map_lookup_elem(&nt_flows6, &key->v6)
+		  : bpf_map_lookup_elem(&nt_flows4, &key->v4);
+}
+
+static __always_inline long flow_store(const union flow_key *key, const union flow_value *value,
+				       __u64 mode, const bool v6)
+{
+	return v6 ? bpf_map_update_elem(&nt_flows6, &key->v6, &value->v6, mode)
+		  : bpf_map_update_elem(&nt_flows4, &key->v4, &value->v4, mode);
+}
+
+static __always_inline void flow_remove(const union flow_key *key, const bool v6)
+{
+	if (v6)
+		bpf_map_delete_elem(&nt_flows6, &key->v6);
+	else
+		bpf_map_delete_elem(&nt_flows4, &key->v4);
+}
+
+static __always_inline void flow_value(union flow_value *value, const struct tuple *on_wire,
+				       const struct tuple *to, const __u8 direction,
+				       const struct flow_facts *facts, __u32 now, const bool v6)
+{
+	value->head.check = flow_check(on_wire, direction, v6);
+	value->head.seen = now;
+	value->head.created = facts->created;
+	value->head.flags = facts->flags;
+	value->head.backend = facts->backend;
+	value->head.service = facts->service;
+	value->head.sport = to->sport;
+	value->head.dport = to->dport;
+	copy_address(v6 ? value->v6.src : value->v4.src, to->src.w, v6);
+	copy_address(v6 ? value->v6.dst : value->v4.dst, to->dst.w, v6);
+}
+
+/*
+ * Reads the rewrite and the facts of the entry found for `on_wire`; false when the element has been
+ * recycled meanwhile: the check is written first and verified last (see struct nt_flow).
+ */
+static __always_inline bool flow_read(const struct nt_flow *flow, const struct tuple *on_wire,
+				      const __u8 direction, struct tuple *to,
+				      struct flow_facts *facts, const bool v6)
+{
+	facts->created = flow->created;
+	facts->flags = flow->flags;
+	facts->backend = flow->backend;
+	facts->service = flow->service;
+	to->sport = flow->sport;
+	to->dport = flow->dport;
+	to->protocol = on_wire->protocol;
+	copy_address(to->src.w,
+		     v6 ? ((struct nt_flow6 *)flow)->src : ((struct nt_flow4 *)flow)->src, v6);
+	copy_address(to->dst.w,
+		     v6 ? ((struct nt_flow6 *)flow)->dst : ((struct nt_flow4 *)flow)->dst, v6);
+	barrier();
+	return *(volatile __u32 *)&flow->check == flow_check(on_wire, direction, v6);
+}
+
+static __always_inline bool flow_leads_to(const struct nt_flow *flow, const struct tuple *to,
+					  const bool v6)
+{
+	return flow->sport == to->sport && flow->dport == to->dport &&
+	       same_address(v6 ? ((struct nt_flow6 *)flow)->src : ((struct nt_flow4 *)flow)->src,
+			    to->src.w, v6) &&
+	       same_address(v6 ? ((struct nt_flow6 *)flow)->dst : ((struct nt_flow4 *)flow)->dst,
+			    to->dst.w, v6);
+}
+
+/*
+ * Notes a packet of an established flow. Both entries are kept young together, so that a one-way
+ * flow keeps its reply path; the LRU may still evict one of them, and then it is put back. Writes
+ * at most once a tick, besides changes of state.
+ */
+static __always_inline void flow_touch(struct nt_flow *flow, const struct packet *pkt,
+				       const struct tuple *to, const struct flow_facts *facts,
+				       const __u8 direction, const __u32 program, const bool v6)
+{
+	const __u8 peer_direction = direction == NT_FORWARD ? NT_REVERSE : NT_FORWARD;
+	struct tuple peer_wire, peer_to;
+	union flow_key key;
+	struct nt_flow *peer;
+	__u32 now = tick();
+	__u32 news = 0;
+
+	if (direction == NT_REVERSE)
+		news |= NT_FLOW_REPLIED;
+	if (pkt->tcp & TCP_FIN)
+		news |= direction == NT_FORWARD ? NT_FLOW_FIN_FORWARD : NT_FLOW_FIN_REVERSE;
+	if (pkt->tcp & TCP_RST)
+		news |= NT_FLOW_RST;
+	if (flow->seen == now && (facts->flags & news) == news)
+		return;
+
+	if (news)
+		__sync_fetch_and_or(&flow->flags, news);
+	flow->seen = now;
+	reverse_tuple(&peer_wire, to);
+	reverse_tuple(&peer_to, &pkt->tuple);
+	flow_key(&key, &peer_wire, peer_direction, v6);
+	peer = flow_find(&key, v6);
+	if (!peer) {
+		struct flow_facts all = *facts;
+		union flow_value value;
+
+		all.flags |= news;
+		flow_value(&value, &peer_wire, &peer_to, peer_direction, &all, now, v6);
+		if (!flow_store(&key, &value, BPF_NOEXIST, v6))
+			count(program, NT_FLOW_REPAIRED);
+	} else if (flow_leads_to(peer, &peer_to, v6)) {
+		if (news)
+			__sync_fetch_and_or(&peer->flags, news);
+		peer->seen = now;
+	}
+}
+
+#endif

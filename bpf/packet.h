@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet as the programs see it: the context layer (all that differs between XDP and tc) and the
+ * parser. `program` and `v6` are compile-time constants of always-inlined functions throughout, so
+ * each entry point is compiled for one hook and each branch for one family.
+ */
+#ifndef NT_PACKET_H
+#define NT_PACKET_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "maps.h"
+
+struct tuple {
+	struct nt_addr src;
+	struct nt_addr dst;
+	nt_port sport;
+	nt_port dport;
+	__u8 protocol;
+};
+
+struct packet {
+	struct tuple tuple;
+	__u32 l3; /* offset of the IP header */
+	__u32 l4; /* offset of the transport header */
+	__u8 tcp; /* flags byte of the TCP header, 0 for UDP */
+	bool v6;
+};
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define VLAN_TAGS_MAX	      2
+#define EXTENSION_HEADERS_MAX 6
+/* Where a transport header may start at most: keeps offsets bounded for the verifier. */
+#define L4_OFFSET_MAX 255u
+
+static __always_inline bool is_xdp(const __u32 program)
+{
+	return program == NT_PROGRAM_EXTERNAL_XDP;
+}
+
+static __always_inline void *packet_data(void *ctx, const __u32 program)
+{
+	return is_xdp(program) ? (void *)(long)((struct xdp_md *)ctx)->data
+			       : (void *)(long)((struct __sk_buff *)ctx)->data;
+}
+
+static __always_inline void *packet_end(void *ctx, const __u32 program)
+{
+	return is_xdp(program) ? (void *)(long)((struct xdp_md *)ctx)->data_end
+			       : (void *)(long)((struct __sk_buff *)ctx)->data_end;
+}
+
+static __always_inline __u32 packet_length(void *ctx, const __u32 program)
+{
+	return is_xdp(program) ? (__u32)bpf_xdp_get_buff_len(ctx) : ((struct __sk_buff *)ctx)->len;
+}
+
+static __always_inline bool packet_is_gso(void *ctx, const __u32 program)
+{
+	return !is_xdp(program) && ((struct __sk_buff *)ctx)->gso_size;
+}
+
+/* -1 is TC_ACT_UNSPEC and TCX_NEXT alike: programs after ours still run. */
+static __always_inline int packet_pass(const __u32 program)
+{
+	return is_xdp(program) ? XDP_PASS : TC_ACT_UNSPEC;
+}
+
+static __always_inline int packet_drop(const __u32 program)
+{
+	return is_xdp(program) ? XDP_DROP : TC_ACT_SHOT;
+}
+
+static __always_inline void count(const __u32 program, const enum nt_counter counter)
+{
+	__u32 zero = 0;
+	struct nt_counters *counters = bpf_map_lookup_elem(&nt_counters, &zero);
+
+	if (counters)
+		counters->value[program][counter]++;
+}
+
+/* The parser's answers besides a pass counter (>= 0). */
+#define PARSED	     -1
+#define NEEDS_LINEAR -2 /* headers lie beyond the directly accessible part */
+
+/* Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). */
+static __always_inline int skip_extension_headers(void *data, void *end, __u32 *offset, __u8 *next)
+{
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
+		__u8 *header;
+
+		switch (*next) {
+		case IPPROTO_FRAGMENT:
+			return NT_PASS_FRAGMENT;
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_DSTOPTS:
+		case IPPROTO_ROUTING:
+			break;
+		default:
+			return PARSED;
+		}
+		if (*offset > L4_OFFSET_MAX)
+			return NT_PASS_EXTENSION_HEADERS;
+		header = data + *offset;
+		if ((void *)(header + 8) > end)
+			return NEEDS_LINEAR;
+		/* Segments left: the destination is a waypoint, not where the packet is going. */
+		if (*next == IPPROTO_ROUTING && header[3])
+			return NT_PASS_EXTENSION_HEADERS;
+		*next = header[0];
+		*offset += (header[1] + 1u) * 8;
+	}
+	return NT_PASS_EXTENSION_HEADERS;
+}
+
+static __always_inline int parse_ipv4(void *data, void *end, __u32 length, bool gso,
+				      struct packet *pkt, __u32 *l4_length)
+{
+	struct iphdr *ip = data + pkt->l3;
+	__u32 header, total;
+
+	if ((void *)(ip + 1) > end)
+		return NEEDS_LINEAR;
+	header = ip->ihl * 4;
+	total = bpf_ntohs(ip->tot_len);
+	/* A GSO packet longer than 64 KiB (BIG TCP) has a length of 0 here. */
+	if (gso && total == 0)
+		total = length - pkt->l3;
+	if (ip->version != 4 || header < sizeof(*ip) || total < header || total > length - pkt->l3)
+		return NT_PASS_MALFORMED;
+	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or an offset */
+		return NT_PASS_FRAGMENT;
+	pkt->tuple.src.w[0] = ip->saddr;
+	pkt->tuple.dst.w[0] = ip->daddr;
+	pkt->tuple.protocol = ip->protocol;
+	pkt->l4 = pkt->l3 + header;
+	*l4_length = total - header;
+	return PARSED;
+}
+
+static __always_inline int parse_ipv6(void *data, void *end, __u32 length, bool gso,
+				      struct packet *pkt, __u32 *l4_length)
+{
+	struct ipv6hdr *ip = data + pkt->l3;
+	__u32 payload, offset = pkt->l3 + sizeof(*ip);
+	__u8 next;
+	int answer;
+
+	if ((void *)(ip + 1) > end)
+		return NEEDS_LINEAR;
+	payload = bpf_ntohs(ip->payload_len);
+	if (gso && payload == 0)
+		payload = length - offset;
+	if (ip->version != 6 || payload > length - offset)
+		return NT_PASS_MALFORMED;
+	__builtin_memcpy(&pkt->tuple.src, &ip->saddr, sizeof(pkt->tuple.src));
+	__builtin_memcpy(&pkt->tuple.dst, &ip->daddr, sizeof(pkt->tuple.dst));
+	next = ip->nexthdr;
+	payload += offset; /* now the end of the payload */
+	answer = skip_extension_headers(data, end, &offset, &next);
+	if (answer == NEEDS_LINEAR && offset + 8 > payload)
+		return NT_PASS_MALFORMED;
+	if (answer != PARSED)
+		return answer;
+	if (offset > payload)
+		return NT_PASS_MALFORMED;
+	pkt->tuple.protocol = next;
+	pkt->l4 = offset;
+	*l4_length = payload - offset;
+	return PARSED;
+}
+
+static __always_inline int parse_transport(void *data, void *end, bool gso, struct packet *pkt,
+					   __u32 l4_length)
+{
+	if (pkt->l4 > L4_OFFSET_MAX)
+		return NT_PASS_EXTENSION_HEADERS;
+	if (pkt->tuple.protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = data + pkt->l4;
+		__u32 header;
+
+		if (l4_length < sizeof(*tcp))
+			return NT_PASS_MALFORMED;
+		if ((void *)(tcp + 1) > end)
+			return NEEDS_LINEAR;
+		header = tcp->doff * 4;
+		if (header < sizeof(*tcp) || header > l4_length)
+			return NT_PASS_MALFORMED;
+		pkt->tuple.sport = tcp->source;
+		pkt->tuple.dport = tcp->dest;
+		pkt->tcp = ((__u8 *)tcp)[13];
+		return PARSED;
+	}
+	if (pkt->tuple.protocol == IPPROTO_UDP) {
+		struct udphdr *udp = data + pkt->l4;
+		__u32 size;
+
+		if (l4_length < sizeof(*udp))
+			return NT_PASS_MALFORMED;
+		if ((void *)(udp + 1) > end)
+			return NEEDS_LINEAR;
+		size = bpf_ntohs(udp->len);
+		if (size < sizeof(*udp) || (!gso && size > l4_length))
+			return NT_PASS_MALFORMED;
+		pkt->tuple.sport = udp->source;
+		pkt->tuple.dport = udp->dest;
+		pkt->tcp = 0;
+		return PARSED;
+	}
+	return NT_PASS_OTHER_PROTOCOL;
+}
+
+static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32 program)
+{
+	void *data = packet_data(ctx, program);
+	void *end = packet_end(ctx, program);
+	__u32 length = packet_length(ctx, program);
+	bool gso = packet_is_gso(ctx, program);
+	struct ethhdr *eth = data;
+	__u32 l3 = sizeof(*eth), l4_length;
+	__be16 type;
+	int answer;
+
+	if ((void *)(eth + 1) > end)
+		return NT_PASS_NOT_IP;
+	type = eth->h_proto;
+	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
+		__be16 *tag = data + l3;
+
+		if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+			break;
+		if ((void *)(tag + 2) > end)
+			return NT_PASS_NOT_IP;
+		type = tag[1];
+		l3 += 4;
+	}
+	pkt->l3 = l3;
+	if (type == bpf_htons(ETH_P_IP)) {
+		pkt->v6 = false;
+		if (length < l3 + sizeof(struct iphdr))
+			return NT_PASS_MALFORMED;
+		answer = parse_ipv4(data, end, length, gso, pkt, &l4_length);
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		pkt->v6 = true;
+		if (length < l3 + sizeof(struct ipv6hdr))
+			return NT_PASS_MALFORMED;
+		answer = parse_ipv6(data, end, length, gso, pkt, &l4_length);
+	} else {
+		return NT_PASS_NOT_IP;
+	}
+	if (answer != PARSED)
+		return answer;
+	return parse_transport(data, end, gso, pkt, l4_length);
+}
+
+/* Fills in `pkt`; PARSED, or the counter of the reason to pass the packet on untouched. */
+static __always_inline int parse(void *ctx, struct packet *pkt, const __u32 program)
+{
+	int answer = parse_once(ctx, pkt, program);
+
+	if (answer != NEEDS_LINEAR)
+		return answer;
+	if (!is_xdp(program)) {
+		struct __sk_buff *skb = ctx;
+		__u32 wanted = L4_OFFSET_MAX + sizeof(struct tcphdr);
+
+		if (!bpf_skb_pull_data(skb, skb->len < wanted ? skb->len : wanted))
+			answer = parse_once(ctx, pkt, program);
+	}
+	return answer == NEEDS_LINEAR ? NT_PASS_MALFORMED : answer;
+}
+
+#endif
