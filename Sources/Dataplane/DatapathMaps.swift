@@ -1,0 +1,100 @@
+public import BPF
+public import NeedletailABI
+public import Planning
+
+/// The datapath's maps, with their types.
+///
+/// The agent gets them from the object it loads, every other program from their pins.
+public struct DatapathMaps: Sendable {
+    let frontends4: BPFMap<nt_frontend_key4, nt_frontend>
+    let frontends6: BPFMap<nt_frontend_key6, nt_frontend>
+    let sets: BPFMap<UInt32, nt_set>
+    let slots: BPFMap<UInt32, nt_slot_line>
+    let backends: BPFMap<UInt32, nt_backend>
+    let services: BPFMap<ServiceID, nt_service_info>
+    let flows4: BPFMap<nt_flow_key4, nt_flow4>
+    let flows6: BPFMap<nt_flow_key6, nt_flow6>
+    let counters: PerCPUMap<UInt32, nt_counters>
+    let meta: BPFMap<UInt32, nt_meta>
+
+    init(_ object: borrowing LoadedObject) throws(BPFError) {
+        frontends4 = try object.map("nt_frontends4")
+        frontends6 = try object.map("nt_frontends6")
+        sets = try object.map("nt_sets")
+        slots = try object.map("nt_slots")
+        backends = try object.map("nt_backends")
+        services = try object.map("nt_services")
+        flows4 = try object.map("nt_flows4")
+        flows6 = try object.map("nt_flows6")
+        counters = try object.perCPUMap("nt_counters")
+        meta = try object.map("nt_meta")
+    }
+
+    /// Opens the pinned maps.
+    ///
+    /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/foreignState(_:_:)`` when an agent
+    ///   of another version made them.
+    public init(pinnedIn pins: PinDirectory) throws {
+        guard pins.exists("nt_meta") else { throw DatapathError.notRunning(pins.root) }
+        do {
+            meta = try .open(pinnedAt: pins.map("nt_meta"))
+            if let version = try meta.lookup(0)?.abi_version, version != NT_ABI_VERSION {
+                throw DatapathError.foreignState(pins.root, "layout version \(version), this program's is \(NT_ABI_VERSION)")
+            }
+            frontends4 = try .open(pinnedAt: pins.map("nt_frontends4"))
+            frontends6 = try .open(pinnedAt: pins.map("nt_frontends6"))
+            sets = try .open(pinnedAt: pins.map("nt_sets"))
+            slots = try .open(pinnedAt: pins.map("nt_slots"))
+            backends = try .open(pinnedAt: pins.map("nt_backends"))
+            services = try .open(pinnedAt: pins.map("nt_services"))
+            flows4 = try .open(pinnedAt: pins.map("nt_flows4"))
+            flows6 = try .open(pinnedAt: pins.map("nt_flows6"))
+            counters = try .open(pinnedAt: pins.map("nt_counters"))
+        } catch let error as BPFError where error.code == .layoutMismatch {
+            throw DatapathError.foreignState(pins.root, error.description)
+        }
+    }
+
+    /// Sizes as the kernel has them.
+    public var capacity: MapCapacity {
+        MapCapacity(
+            frontends: Int(frontends4.info.maxEntries), sets: Int(sets.info.maxEntries),
+            lines: Int(slots.info.maxEntries), backends: Int(backends.info.maxEntries),
+            services: Int(services.info.maxEntries))
+    }
+}
+
+/// What keeps the datapath from being loaded, adopted or read.
+public enum DatapathError: Error, Sendable, CustomStringConvertible {
+    /// Nothing is pinned under this directory.
+    case notRunning(String)
+    /// What is pinned there was made by another version, or other settings; the difference.
+    case foreignState(String, String)
+    /// Another agent holds the lock on this directory.
+    case locked(String)
+    /// The kernel cannot run the datapath; what is missing.
+    case unsupportedKernel(String)
+    /// There is no such device, or it is of a kind that cannot be balanced; why.
+    case unusableDevice(String, String)
+    /// A map holds what no agent writes; which, and what.
+    case corruptMap(String, String)
+
+    /// What is wrong and what to do.
+    public var description: String {
+        switch self {
+        case .notRunning(let path):
+            "no datapath is pinned under \(path): start needletail-agent, or name its directory with --pin-directory"
+        case .foreignState(let path, let difference):
+            """
+            the datapath pinned under \(path) cannot be adopted: \(difference). Use the version and settings it was \
+            made with, or run `needletail-agent cleanup` first, which ends connections through it
+            """
+        case .locked(let path):
+            "another needletail-agent is running with \(path): stop it, or give this one another --pin-directory"
+        case .unsupportedKernel(let what): what
+        case .unusableDevice(let name, let why): "device \(name): \(why)"
+        case .corruptMap(let map, let what):
+            "map \(map) holds what no agent writes: \(what). `needletail-agent cleanup` removes it"
+        }
+    }
+}

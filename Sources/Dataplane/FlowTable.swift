@@ -1,0 +1,242 @@
+public import BPF
+internal import Glibc
+public import NeedletailABI
+public import NetTypes
+public import Planning
+
+/// One direction of a flow, as the datapath holds it.
+public struct FlowEntry: Sendable, Hashable {
+    /// State bits of a flow (`nt_flow.flags`).
+    public struct Flags: OptionSet, Sendable, Hashable {
+        /// The bits.
+        public let rawValue: UInt32
+        /// From the bits.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// Opened by a SYN that was seen.
+        public static let syn = Flags(rawValue: NT_FLOW_SYN)
+        /// The backend has answered.
+        public static let replied = Flags(rawValue: NT_FLOW_REPLIED)
+        /// The client has sent a FIN.
+        public static let finForward = Flags(rawValue: NT_FLOW_FIN_FORWARD)
+        /// The backend has sent a FIN.
+        public static let finReverse = Flags(rawValue: NT_FLOW_FIN_REVERSE)
+        /// Either has sent a RST.
+        public static let rst = Flags(rawValue: NT_FLOW_RST)
+        /// The client's port was changed.
+        public static let remapped = Flags(rawValue: NT_FLOW_REMAPPED)
+    }
+
+    /// Where a flow is in its life.
+    public enum State: String, Sendable, Hashable, CaseIterable {
+        /// Opened by the client, no answer yet.
+        case opening
+        /// Both sides have spoken.
+        case established
+        /// One side has finished.
+        case closing
+        /// Both have, or one has reset it.
+        case closed
+    }
+
+    /// Which way.
+    public var direction: FlowDirection
+    /// As the packets arrive.
+    public var onWire: FlowTuple
+    /// As they leave.
+    public var rewritten: FlowTuple
+    /// The backend's id.
+    public var backend: BackendID
+    /// The service port's id.
+    public var service: ServiceID
+    /// State bits.
+    public var flags: Flags
+    /// Seconds since the first packet, to about a second.
+    public var age: Int
+    /// Seconds since the last packet in either direction, to about a second.
+    public var idle: Int
+
+    /// The protocol.
+    public var transport: TransportProtocol { onWire.source.transport }
+
+    /// Where it is in its life.
+    public var state: State {
+        if flags.contains(.rst) || flags.isSuperset(of: [.finForward, .finReverse]) { return .closed }
+        if !flags.isDisjoint(with: [.finForward, .finReverse]) { return .closing }
+        return flags.contains(.replied) ? .established : .opening
+    }
+
+    /// The client, the frontend it addresses and the backend it reaches, from either direction's entry.
+    public var parties: (client: TransportEndpoint, frontend: TransportEndpoint, backend: TransportEndpoint) {
+        switch direction {
+        case .forward: (onWire.source, onWire.destination, rewritten.destination)
+        case .reverse: (rewritten.destination, rewritten.source, onWire.source)
+        }
+    }
+}
+
+/// How long a flow is kept without a packet, in seconds.
+public struct FlowTimeouts: Sendable, Hashable {
+    /// TCP before the backend's answer.
+    public var tcpOpening = 60
+    /// TCP with both sides open.
+    public var tcpEstablished = 21_600
+    /// TCP with one side finished. Programs that read long after they finished writing are alive.
+    public var tcpClosing = 3600
+    /// TCP finished or reset.
+    public var tcpClosed = 30
+    /// UDP without an answer (as `nf_conntrack_udp_timeout`).
+    public var udpOpening = 30
+    /// UDP with one (as `nf_conntrack_udp_timeout_stream`).
+    public var udpEstablished = 120
+
+    /// The defaults.
+    public init() {}
+
+    func limit(_ flow: FlowEntry) -> Int {
+        if flow.transport == .udp { return flow.state == .opening ? udpOpening : udpEstablished }
+        return switch flow.state {
+        case .opening: tcpOpening
+        case .established: tcpEstablished
+        case .closing: tcpClosing
+        case .closed: tcpClosed
+        }
+    }
+}
+
+/// The datapath's flows.
+public struct FlowTable: Sendable {
+    private let maps: DatapathMaps
+
+    /// The flows of these maps.
+    public init(_ maps: DatapathMaps) {
+        self.maps = maps
+    }
+
+    /// CLOCK_MONOTONIC in the datapath's ticks (see `tick()` in bpf/flow.h).
+    static func currentTick() -> UInt32 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
+        let nanoseconds = UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+        return UInt32(truncatingIfNeeded: (nanoseconds >> UInt64(NT_TICK_SHIFT)) + 1)
+    }
+
+    /// Calls `body` with each entry, both directions. The table changes meanwhile: see `BPFMap.forEachBatch`.
+    public func forEach(_ body: (FlowEntry) throws -> Void) throws {
+        let now = Self.currentTick()
+        try maps.flows4.forEach { key, value in if let flow = FlowEntry(key, value, now) { try body(flow) } }
+        try maps.flows6.forEach { key, value in if let flow = FlowEntry(key, value, now) { try body(flow) } }
+    }
+
+    /// What a pass over the table found and did.
+    public struct Pass: Sendable {
+        /// Entries seen and kept, by family.
+        public var entries: [IPFamily: Int] = [.v4: 0, .v6: 0]
+        /// Entries removed because they were idle for too long.
+        public var expired = 0
+        /// What the kept entries name.
+        public var usage = FlowUsage()
+    }
+
+    /// Removes what has been idle for too long, and notes what the rest names.
+    public func collect(_ timeouts: FlowTimeouts) throws -> Pass {
+        var pass = Pass()
+        try collect(maps.flows4, .v4, timeouts, &pass)
+        try collect(maps.flows6, .v6, timeouts, &pass)
+        return pass
+    }
+
+    private func collect<Key: WireFlowKey, Value: WireFlowValue>(
+        _ map: BPFMap<Key, Value>, _ family: IPFamily, _ timeouts: FlowTimeouts, _ pass: inout Pass
+    ) throws {
+        func isExpired(_ flow: FlowEntry) -> Bool { flow.idle > timeouts.limit(flow) }
+        var doomed: [Key] = []
+        var kept = 0
+        var usage = pass.usage
+        let now = Self.currentTick()
+        try map.forEach { key, value in
+            guard let flow = FlowEntry(key, value, now) else { return }
+            if isExpired(flow) {
+                doomed.append(key)
+            } else {
+                kept += 1
+                usage.note(flow)
+            }
+        }
+        for key in doomed {
+            // A packet may have come since: what is taken out is looked at once more, and put back.
+            guard let value = try map.lookupAndDelete(key), let flow = FlowEntry(key, value, Self.currentTick())
+            else { continue }
+            if isExpired(flow) {
+                pass.expired += 1
+            } else {
+                try? map.update(key, value, mode: .noExist)
+                kept += 1
+                usage.note(flow)
+            }
+        }
+        pass.usage = usage
+        pass.entries[family, default: 0] += kept
+    }
+
+    /// Removes the flows that `matches` picks by their forward entry, with their reply entries.
+    ///
+    /// - Returns: how many flows.
+    public func flush(_ matches: (FlowEntry) -> Bool) throws -> Int {
+        try flush(maps.flows4, matches) + flush(maps.flows6, matches)
+    }
+
+    private func flush<Key: WireFlowKey, Value: WireFlowValue>(
+        _ map: BPFMap<Key, Value>, _ matches: (FlowEntry) -> Bool
+    ) throws -> Int {
+        var keys: [Key] = []
+        var count = 0
+        let now = Self.currentTick()
+        try map.forEach { key, value in
+            guard let flow = FlowEntry(key, value, now), matches(flow.asForward) else { return }
+            keys.append(key)
+            if flow.direction == .forward { count += 1 }
+        }
+        try map.delete(keys: keys.span)
+        return count
+    }
+}
+
+extension FlowUsage {
+    fileprivate mutating func note(_ flow: FlowEntry) {
+        backends.insert(flow.backend)
+        services.insert(flow.service)
+        frontends.insert(flow.parties.frontend)
+    }
+}
+
+extension FlowEntry {
+    fileprivate init?<Key: WireFlowKey, Value: WireFlowValue>(_ key: Key, _ value: Value, _ now: UInt32) {
+        guard let tuple = key.tuple, let direction = key.flowDirection else { return nil }
+        let transport = tuple.source.transport
+        let addresses = value.rewritten
+        let head = value.head
+        self.init(
+            direction: direction, onWire: tuple,
+            rewritten: FlowTuple(
+                source: TransportEndpoint(addresses.source, head.sport.port, transport),
+                destination: TransportEndpoint(addresses.destination, head.dport.port, transport)),
+            backend: head.backend, service: head.service, flags: Flags(rawValue: head.flags),
+            age: Self.seconds(now, since: head.created), idle: Self.seconds(now, since: head.seen))
+    }
+
+    private static func seconds(_ now: UInt32, since then: UInt32) -> Int {
+        // An entry may be younger than the reading of the clock.
+        let ticks = UInt64(max(0, Int32(bitPattern: now &- then)))
+        return Int(ticks << UInt64(NT_TICK_SHIFT) / 1_000_000_000)
+    }
+
+    /// The same flow seen from its client.
+    public var asForward: FlowEntry {
+        guard direction == .reverse else { return self }
+        var flow = self
+        flow.direction = .forward
+        flow.onWire = rewritten.reversed
+        flow.rewritten = onWire.reversed
+        return flow
+    }
+}

@@ -1,0 +1,178 @@
+public import BPF
+internal import Glibc
+internal import Maglev
+public import NeedletailABI
+internal import NetTypes
+public import Planning
+internal import ServiceModel
+
+/// Reads the control plane's maps back, and performs the writes of a plan on them.
+public struct KernelMaps: ~Copyable {
+    private let maps: DatapathMaps
+    private var builder = MaglevBuilder()
+
+    /// Works on these maps.
+    public init(_ maps: DatapathMaps) {
+        self.maps = maps
+    }
+
+    /// What the maps hold.
+    ///
+    /// - Throws: `BPFError`, or ``DatapathError/corruptMap(_:_:)`` for records that no agent writes.
+    public func read() throws -> MapImage {
+        var image = MapImage(capacity: maps.capacity)
+        try Self.read(maps.frontends4, into: &image)
+        try Self.read(maps.frontends6, into: &image)
+        try maps.sets.forEach { id, wire in
+            if let record = SetRecord(wire) { image.sets[SetID(rawValue: id)] = record }
+        }
+        try maps.backends.forEach { id, wire in
+            if let record = BackendRecord(wire) { image.backends[BackendID(rawValue: id)] = record }
+        }
+        try maps.services.forEach { id, wire in
+            if let name = ServicePortName(wire) { image.services[id] = name }
+        }
+        try Self.validate(image)
+        return image
+    }
+
+    private static func read<Key: WireFrontendKey>(
+        _ map: BPFMap<Key, nt_frontend>, into image: inout MapImage
+    ) throws {
+        try map.forEach { key, wire in
+            guard let endpoint = key.endpoint else {
+                throw DatapathError.corruptMap(map.name, "a key of protocol unknown to this version")
+            }
+            image.frontends[endpoint] = FrontendRecord(wire)
+        }
+    }
+
+    private static func validate(_ image: MapImage) throws {
+        do {
+            _ = try image.extents()
+        } catch {
+            throw DatapathError.corruptMap("nt_sets", "\(error)")
+        }
+        for (key, record) in image.frontends {
+            for id in record.sets where image.sets[id] == nil {
+                throw DatapathError.corruptMap(
+                    Self.name(ofFrontendMap: key), "frontend \(key) names set \(id.rawValue), which does not exist")
+            }
+        }
+    }
+
+    private static func name(ofFrontendMap key: TransportEndpoint) -> String {
+        key.address.family == .v4 ? "nt_frontends4" : "nt_frontends6"
+    }
+
+    /// Performs the writes in their order, neighbours of one kind in one system call.
+    ///
+    /// - Throws: at the first failure. The maps then hold some prefix of the writes (by whole entries), which is safe
+    ///   to forward with; read them again before planning anew.
+    public mutating func perform(_ writes: [MapWrite]) throws {
+        var index = 0
+        while index < writes.count {
+            let kind = writes[index].kind
+            let end = writes[index...].firstIndex { $0.kind != kind } ?? writes.count
+            try perform(writes[index..<end], kind)
+            index = end
+        }
+    }
+
+    private mutating func perform(_ run: ArraySlice<MapWrite>, _ kind: MapWrite.Kind) throws {
+        switch kind {
+        case .gracePeriod: try Self.waitForGracePeriod()
+        case .table: for case .table(let table) in run { try build(table) }
+        case .set:
+            try Self.store(run, in: maps.sets) {
+                if case .set(let id, let record) = $0 { (id.rawValue, record?.wire ?? nt_set()) } else { nil }
+            }
+        case .backend:
+            try Self.store(run, in: maps.backends) {
+                if case .backend(let id, let record) = $0 { (id.rawValue, record?.wire ?? nt_backend()) } else { nil }
+            }
+        case .service:
+            try Self.store(run, in: maps.services) {
+                if case .service(let id, let name?) = $0 { (id, name.wire) } else { nil }
+            }
+        case .serviceRemoval:
+            let ids: [ServiceID] = run.compactMap { if case .service(let id, _) = $0 { id } else { nil } }
+            try maps.services.delete(keys: ids.span)
+        case .frontend(let family):
+            try family == .v4 ? Self.store(run, in: maps.frontends4) : Self.store(run, in: maps.frontends6)
+        case .frontendRemoval(let family):
+            try family == .v4 ? Self.remove(run, from: maps.frontends4) : Self.remove(run, from: maps.frontends6)
+        }
+    }
+
+    private static func store<Key, Value>(
+        _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, Value>, _ entry: (MapWrite) -> (Key, Value)?
+    ) throws {
+        let entries = run.compactMap(entry)
+        try map.update(keys: entries.map(\.0).span, values: entries.map(\.1).span)
+    }
+
+    private static func store<Key: WireFrontendKey>(
+        _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, nt_frontend>
+    ) throws {
+        try store(run, in: map) { write in
+            if case .frontend(let key, let record?) = write { (Key(key), record.wire(for: key)) } else { nil }
+        }
+    }
+
+    private static func remove<Key: WireFrontendKey>(
+        _ run: ArraySlice<MapWrite>, from map: BPFMap<Key, nt_frontend>
+    ) throws {
+        let keys: [Key] = run.compactMap { if case .frontend(let key, _) = $0 { Key(key) } else { nil } }
+        try map.delete(keys: keys.span)
+    }
+
+    /// Fills an extent through shared memory: nothing reads it before its set record exists.
+    private mutating func build(_ table: SlotTable) throws {
+        let first = Int(table.line)
+        let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots))
+        let ids = table.ids.map(\.rawValue)
+        try maps.slots.withMapped(elements: lines, writable: true) { bytes in
+            var slots = MutableSpan(_unsafeElements: bytes.bindMemory(to: UInt32.self))
+            var target = slots.extracting(first: Int(table.slots))
+            try builder.build(into: &target, backends: table.members.span, ids: ids.span)
+        }
+    }
+
+    /// The slots of a set, as backend ids.
+    public func slots(of record: SetRecord) throws -> [BackendID] {
+        let first = Int(record.line)
+        return try maps.slots.withMapped(elements: first..<first + record.lines, writable: false) { bytes in
+            bytes.bindMemory(to: UInt32.self).prefix(Int(record.slots)).map { BackendID(rawValue: $0) }
+        }
+    }
+
+    /// Returns when every program that ran at the time of the call has ended.
+    ///
+    /// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and packets are processed inside RCU
+    /// read-side sections. Kernels with `nohz_full` refuse it; a second is then far more than a program may run.
+    public static func waitForGracePeriod() throws {
+        let membarrierGlobal: CLong = 1
+        if syscall(CLong(SYS_membarrier), membarrierGlobal, 0, 0) != 0 { sleep(1) }
+    }
+}
+
+extension MapWrite {
+    /// Writes of one kind that follow each other can share a system call.
+    fileprivate enum Kind: Equatable {
+        case service, serviceRemoval, backend, table, set, gracePeriod
+        case frontend(IPFamily), frontendRemoval(IPFamily)
+    }
+
+    fileprivate var kind: Kind {
+        switch self {
+        case .service(_, let name): name == nil ? .serviceRemoval : .service
+        case .backend: .backend
+        case .table: .table
+        case .set: .set
+        case .frontend(let key, let record):
+            record == nil ? .frontendRemoval(key.address.family) : .frontend(key.address.family)
+        case .gracePeriod: .gracePeriod
+        }
+    }
+}

@@ -1,0 +1,88 @@
+public import BPF
+internal import Glibc
+internal import SystemPackage
+
+/// The directory of a bpffs that keeps the datapath while no process does.
+///
+///     ROOT/maps/nt_frontends4 ...          the maps
+///     ROOT/links/external_xdp-4 ...        attachments, by program and interface index
+public struct PinDirectory: Sendable, Hashable {
+    /// Where the agent pins unless told otherwise.
+    public static let standard = "/sys/fs/bpf/needletail"
+
+    /// The directory.
+    public let root: String
+
+    /// Names a directory; it need not exist.
+    public init(_ root: String = PinDirectory.standard) {
+        self.root = FilePath(root).lexicallyNormalized().string
+    }
+
+    /// The path of a pinned map.
+    public func map(_ name: String) -> String { "\(root)/maps/\(name)" }
+
+    /// The path of a pinned link.
+    public func link(_ program: String, interface: Int32) -> String { "\(root)/links/\(program)-\(interface)" }
+
+    /// Whether a map is pinned.
+    public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }
+
+    /// Names of what is pinned in a subdirectory, in order.
+    public func entries(in subdirectory: String) -> [String] {
+        guard let directory = opendir("\(root)/\(subdirectory)") else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// Mounts a bpffs if there is none, and makes the directories.
+    public func create() throws(BPFError) {
+        try BPFFileSystem.ensureMounted(containing: root)
+        for directory in ["maps", "links"] {
+            try BPFFileSystem.ensureMounted(containing: "\(root)/\(directory)")
+        }
+    }
+
+    /// Removes all that an agent pinned here, and the directories. Attachments end with their links.
+    public func remove() throws(BPFError) {
+        for subdirectory in ["links", "maps"] {
+            for name in entries(in: subdirectory) { try BPFFileSystem.unpin("\(root)/\(subdirectory)/\(name)") }
+            rmdir("\(root)/\(subdirectory)")
+        }
+        rmdir(root)
+    }
+}
+
+/// Held by the one agent of a pin directory for as long as it lives; the kernel lets go of it with the process.
+public struct AgentLock: ~Copyable, Sendable {
+    private let descriptor: OwnedDescriptor
+
+    /// Takes the lock on the directory itself. Programs that only look at it hold it for moments, so a short wait
+    /// tells them from an agent.
+    ///
+    /// - Throws: ``DatapathError/locked(_:)``.
+    public init(_ pins: PinDirectory) throws {
+        let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard opened >= 0 else { throw DatapathError.notRunning(pins.root) }
+        descriptor = OwnedDescriptor(adopting: opened)
+        for _ in 0..<20 {
+            if flock(descriptor.raw, LOCK_EX | LOCK_NB) == 0 { return }
+            usleep(10_000)
+        }
+        throw DatapathError.locked(pins.root)
+    }
+
+    /// Whether some agent holds the lock.
+    public static func isHeld(_ pins: PinDirectory) -> Bool {
+        let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard opened >= 0 else { return false }
+        let descriptor = OwnedDescriptor(adopting: opened)
+        return flock(descriptor.raw, LOCK_SH | LOCK_NB) != 0
+    }
+}

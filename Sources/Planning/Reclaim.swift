@@ -1,0 +1,69 @@
+public import NeedletailABI
+public import NetTypes
+
+/// What is no longer wanted and may be freed once nobody can be using it.
+public struct ReclaimCandidates: Sendable, Equatable {
+    /// Sets that no frontend names.
+    public var sets: Set<SetID> = []
+    /// Backends that are gone.
+    public var backends: Set<BackendID> = []
+    /// Frontends that are retired.
+    public var frontends: Set<TransportEndpoint> = []
+    /// Service ports that no frontend names.
+    public var services: Set<ServiceID> = []
+
+    /// What an image holds for nothing.
+    public init(_ image: MapImage) {
+        sets = Set(image.sets.keys).subtracting(image.frontends.values.lazy.flatMap(\.sets))
+        backends = Set(image.backends.lazy.filter { $0.value.state == .gone }.map(\.key))
+        frontends = Set(image.frontends.lazy.filter { $0.value.flags.contains(.retired) }.map(\.key))
+        services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
+    }
+
+    /// Whether there is nothing to free.
+    public var isEmpty: Bool { sets.isEmpty && backends.isEmpty && frontends.isEmpty && services.isEmpty }
+}
+
+/// What the flow table names.
+public struct FlowUsage: Sendable, Equatable {
+    /// Backends.
+    public var backends: Set<BackendID> = []
+    /// Service ports.
+    public var services: Set<ServiceID> = []
+    /// What clients address.
+    public var frontends: Set<TransportEndpoint> = []
+
+    /// Nothing.
+    public init() {}
+}
+
+extension Planner {
+    /// The writes that free what nobody uses any more.
+    ///
+    /// The caller takes `candidates` from an image, waits for a grace period (programs that still read an old frontend
+    /// have then ended, so no new flow can come to name a candidate), and only then looks through the flow table for
+    /// `inUse`. An id is freed when no flow names it; a candidate that has come into use again is left alone.
+    ///
+    /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
+    /// lead to a backend that is gone, whose id must then stay.
+    public static func reclaim(
+        _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage, complete: Bool
+    ) -> [MapWrite] {
+        let now = ReclaimCandidates(image)
+        var writes: [MapWrite] = []
+        for key in candidates.frontends.intersection(now.frontends).subtracting(inUse.frontends).sorted() {
+            writes.append(.frontend(key, nil))
+        }
+        for id in candidates.sets.intersection(now.sets).sorted(by: { $0.rawValue < $1.rawValue }) {
+            writes.append(.set(id, nil))
+        }
+        // A table that still stands may name a backend; its id waits for the next round.
+        if complete, now.sets.isSubset(of: candidates.sets) {
+            let free = candidates.backends.intersection(now.backends).subtracting(inUse.backends)
+            for id in free.sorted(by: { $0.rawValue < $1.rawValue }) { writes.append(.backend(id, nil)) }
+        }
+        let unnamed = candidates.services.intersection(now.services).subtracting(inUse.services)
+        for id in unnamed.sorted(by: { $0.rawValue < $1.rawValue }) { writes.append(.service(id, nil)) }
+        return writes
+    }
+}
