@@ -1,0 +1,126 @@
+internal import CLibbpf
+internal import Glibc
+internal import SystemPackage
+
+/// Reads all entries of a map as raw bytes: by batches where the map type has them, else key by key.
+struct MapReader {
+    let descriptor: Int32
+    let name: String
+    let info: MapInfo
+    /// Bytes the kernel copies for one key: the value's size, or for per-CPU maps all CPUs' together.
+    let valueBytes: Int
+
+    typealias Body = (_ keys: UnsafeMutableRawBufferPointer, _ values: UnsafeMutableRawBufferPointer) throws -> Void
+
+    func forEachBatch(size: Int, _ body: Body) throws {
+        guard size > 0 else {
+            throw BPFError(
+                .invalidArgument, operation: "bpf_map_lookup_batch", subject: "map \(name)",
+                detail: "batches of \(size) entries")
+        }
+        var room = Room(count: min(size, max(Int(info.maxEntries), 1)), keySize: info.keySize, valueBytes: valueBytes)
+        defer { room.free() }
+        // For hash tables the cursor is a bucket number, for all other types the last key.
+        let cursor = UnsafeMutableRawBufferPointer.allocate(byteCount: max(info.keySize, 8), alignment: 8)
+        defer { cursor.deallocate() }
+
+        var started = false
+        var idleInterruptions = 0
+        while true {
+            var count = UInt32(room.count)
+            var options = emptyBatchOptions()
+            let result = bpf_map_lookup_batch(
+                descriptor, started ? cursor.baseAddress : nil, cursor.baseAddress, room.keys.baseAddress,
+                room.values.baseAddress, &count, &options)
+            switch -result {
+            case 0, ENOENT, EINTR:
+                // Older kernels end a batch with EINTR when an entry vanished under the reader.
+                idleInterruptions = count == 0 && result == -EINTR ? idleInterruptions + 1 : 0
+                guard idleInterruptions < 1000 else { break }
+                if count > 0 {
+                    started = true
+                    try body(room.keys(Int(count)), room.values(Int(count)))
+                }
+                if result == -ENOENT { return }
+                continue
+            case ENOSPC:
+                // A bucket holds more entries than fit.
+                room.double()
+                continue
+            case Errno.kernelNotSupported.rawValue where !started, EINVAL where !started:
+                return try forEachKey(room, body)
+            default: break
+            }
+            try check(result, "bpf_map_lookup_batch", "map \(name)")
+        }
+    }
+
+    /// Walks the keys. The next key is fetched before an entry is handed over, so that the body may delete entries;
+    /// the number of steps is bounded, for the walk begins anew when another process deletes the key it stands on.
+    private func forEachKey(_ room: Room, _ body: Body) throws {
+        var key = [UInt8](repeating: 0, count: max(info.keySize, 1))
+        var filled = 0
+        var steps = 0
+        var result = bpf_map_get_next_key(descriptor, nil, &key)
+        while result == 0, steps < Int(info.maxEntries) {
+            steps += 1
+            let value = room.values.baseAddress?.advanced(by: filled * valueBytes)
+            let found = bpf_map_lookup_elem(descriptor, key, value)
+            if found == 0 {
+                room.setKey(filled, to: key)
+                filled += 1
+            } else if found != -ENOENT {
+                try check(found, "bpf_map_lookup_elem", "map \(name)")
+            }
+            let current = key
+            result = bpf_map_get_next_key(descriptor, current, &key)
+            if filled == room.count {
+                try body(room.keys(filled), room.values(filled))
+                filled = 0
+            }
+        }
+        if result != -ENOENT { try check(result, "bpf_map_get_next_key", "map \(name)") }
+        if filled > 0 { try body(room.keys(filled), room.values(filled)) }
+    }
+
+    /// The two arrays of a batch.
+    private struct Room {
+        private(set) var count: Int
+        private(set) var keys: UnsafeMutableRawBufferPointer
+        private(set) var values: UnsafeMutableRawBufferPointer
+        private let keySize: Int
+        private let valueBytes: Int
+
+        init(count: Int, keySize: Int, valueBytes: Int) {
+            self.count = count
+            self.keySize = keySize
+            self.valueBytes = valueBytes
+            keys = .allocate(byteCount: count * keySize, alignment: 16)
+            values = .allocate(byteCount: count * valueBytes, alignment: 16)
+        }
+
+        mutating func double() {
+            free()
+            self = Room(count: count * 2, keySize: keySize, valueBytes: valueBytes)
+        }
+
+        func free() {
+            keys.deallocate()
+            values.deallocate()
+        }
+
+        func setKey(_ index: Int, to key: [UInt8]) {
+            for offset in 0..<keySize {
+                keys[index * keySize + offset] = key[offset]
+            }
+        }
+
+        func keys(_ count: Int) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(rebasing: keys[..<(count * keySize)])
+        }
+
+        func values(_ count: Int) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(rebasing: values[..<(count * valueBytes)])
+        }
+    }
+}

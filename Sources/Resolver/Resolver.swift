@@ -1,0 +1,96 @@
+internal import NetTypes
+public import ServiceModel
+
+/// Kubernetes Service semantics: which frontends there are, and which backends each has on this node.
+///
+/// Pure: equal objects give equal answers, in whatever order they came. The rules are those of kube-proxy in nftables
+/// mode (Kubernetes 1.36).
+public struct Resolver: Sendable {
+    /// Choices that are not in the objects.
+    public struct Options: Sendable, Hashable {
+        /// The datapath reaches, for traffic from external devices, only backends on this node: the external scope of
+        /// every frontend is cut down to them.
+        public var externalScopeLocalOnly: Bool
+        /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
+        /// those without the label, as kube-proxy does.
+        public var serviceProxyName: String?
+
+        /// The choices.
+        public init(externalScopeLocalOnly: Bool = true, serviceProxyName: String? = nil) {
+            self.externalScopeLocalOnly = externalScopeLocalOnly
+            self.serviceProxyName = serviceProxyName
+        }
+    }
+
+    /// The choices it works by.
+    public let options: Options
+
+    /// A resolver.
+    public init(options: Options = Options()) { self.options = options }
+
+    /// Resolves one Service from its slices (those of other Services are passed over), without regard to others.
+    public func resolve(_ service: Service, slices: [EndpointSlice], context: NodeContext) -> ResolvedService {
+        var result = ResolvedService(name: service.name, creationTimestamp: service.creationTimestamp)
+        if let reason = skipReason(service) {
+            result.notes = [.skipped(reason)]
+            return result
+        }
+        let view = ServiceView(service)
+        let table = EndpointTable(service: service.name, slices: slices, nodeName: context.nodeName)
+        result.notes = view.notes
+        result.problems = (view.log.problems + table.problems).sorted()
+        var frontends = FrontendCollector()
+        var localReady: [IPFamily: Int] = [:]
+        for (family, clusterIP) in view.clusterIPs.sorted(by: { $0.key < $1.key }) {
+            let addresses = FamilyAddresses(view, family, clusterIP, context)
+            var localReadyAddresses: Set<IPAddress> = []
+            for port in view.ports {
+                let candidates = table.candidates(family, port.name)
+                for candidate in candidates where candidate.isReady || candidate.isServing {
+                    result.servingBackends.insert(candidate.endpoint)
+                }
+                for candidate in candidates where candidate.isReady && candidate.isLocal {
+                    localReadyAddresses.insert(candidate.endpoint.address)
+                }
+                let answers = PortAnswers(view, port, addresses, candidates, context, options)
+                result.notes += answers.notes
+                addFrontends(of: port, view, addresses, answers, to: &frontends)
+            }
+            localReady[family] = localReadyAddresses.count
+        }
+        result.frontends = frontends.sorted
+        result.conflicts = frontends.conflicts.sorted()
+        result.healthCheck = view.healthCheckPort.map { HealthCheck(port: $0, localEndpoints: localReady) }
+        return result
+    }
+
+    /// `ShouldSkipService` of kube-proxy, and the selectors of its watch.
+    private func skipReason(_ service: Service) -> ResolutionNote.SkipReason? {
+        if service.proxyName != options.serviceProxyName {
+            return service.proxyName.map { .otherProxy($0) } ?? .notForThisProxy
+        }
+        if service.type == .externalName { return .externalName }
+        if service.clusterIP == "None" { return .headless }
+        return service.clusterIP.isEmpty ? .noClusterIP : nil
+    }
+
+    private func addFrontends(
+        of port: ServiceView.Port, _ view: ServiceView, _ addresses: FamilyAddresses, _ answers: PortAnswers,
+        to collector: inout FrontendCollector
+    ) {
+        func add(_ kind: FrontendKind, _ address: IPAddress, _ number: UInt16) {
+            let isClusterIP = kind == .clusterIP
+            collector.add(
+                Frontend(
+                    key: TransportEndpoint(address, number, port.name.transport), kind: kind, servicePort: port.name,
+                    external: isClusterIP ? answers.clusterIPExternal : answers.external,
+                    internal: isClusterIP ? answers.clusterIP : answers.shortCircuit,
+                    allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity))
+        }
+        add(.clusterIP, addresses.clusterIP, port.number)
+        for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }
+        for address in addresses.externalIPs { add(.externalIP, address, port.number) }
+        guard let nodePort = port.nodePort else { return }
+        for address in addresses.nodePortAddresses { add(.nodePort, address, nodePort) }
+    }
+}

@@ -1,0 +1,79 @@
+/// The objects as last seen, with the EndpointSlices of each Service at hand.
+public struct Catalog: Sendable {
+    /// What a run of events changed.
+    public struct Changes: Sendable, Hashable {
+        /// Services to resolve anew: changed, deleted, or with a slice that came, went, changed or moved. A name may be
+        /// in here without a Service of that name (slices can come first).
+        public var services: Set<ObjectName> = []
+        /// Names of Nodes that came, went or changed.
+        public var nodes: Set<String> = []
+        /// Whether a `synced` event was among them.
+        public var becameSynced = false
+
+        /// No change.
+        public init() {}
+
+        /// Whether there is nothing to do.
+        public var isEmpty: Bool { services.isEmpty && nodes.isEmpty && !becameSynced }
+    }
+
+    /// All Services.
+    public private(set) var services: [ObjectName: Service] = [:]
+    /// All EndpointSlices, those without a Service too.
+    public private(set) var slices: [ObjectName: EndpointSlice] = [:]
+    /// All Nodes.
+    public private(set) var nodes: [String: Node] = [:]
+    /// Whether the source has told everything it held at its start.
+    public private(set) var isSynced = false
+
+    private var sliceNames: [ObjectName: Set<ObjectName>] = [:]
+
+    /// An empty catalog.
+    public init() {}
+
+    /// The EndpointSlices of a Service, by name.
+    public func slices(of service: ObjectName) -> [EndpointSlice] {
+        (sliceNames[service] ?? []).sorted().compactMap { slices[$0] }
+    }
+
+    /// Takes in events, in order. An object that is written as it already was changes nothing.
+    public mutating func apply(_ events: some Sequence<CatalogEvent>) -> Changes {
+        var changes = Changes()
+        for event in events {
+            switch event {
+            case .upsert(.service(let service)):
+                if services.updateValue(service, forKey: service.name) != service {
+                    changes.services.insert(service.name)
+                }
+            case .upsert(.endpointSlice(let slice)): replace(slice.name, with: slice, &changes)
+            case .upsert(.node(let node)):
+                if nodes.updateValue(node, forKey: node.name) != node { changes.nodes.insert(node.name) }
+            case .delete(.service, let name):
+                if services.removeValue(forKey: name) != nil { changes.services.insert(name) }
+            case .delete(.endpointSlice, let name): replace(name, with: nil, &changes)
+            case .delete(.node, let name):
+                if nodes.removeValue(forKey: name.name) != nil { changes.nodes.insert(name.name) }
+            case .synced:
+                isSynced = true
+                changes.becameSynced = true
+            }
+        }
+        return changes
+    }
+
+    /// A slice that changes its Service label leaves one Service and joins another: both are affected.
+    private mutating func replace(_ name: ObjectName, with slice: EndpointSlice?, _ changes: inout Changes) {
+        let previous = slices[name]
+        guard previous != slice else { return }
+        slices[name] = slice
+        if let service = previous?.service {
+            changes.services.insert(service)
+            sliceNames[service]?.remove(name)
+            if sliceNames[service]?.isEmpty == true { sliceNames[service] = nil }
+        }
+        if let service = slice?.service {
+            changes.services.insert(service)
+            sliceNames[service, default: []].insert(name)
+        }
+    }
+}

@@ -1,0 +1,104 @@
+/// What a proxy needs to know of a discovery.k8s.io/v1 EndpointSlice. Values are kept as the object holds them.
+public struct EndpointSlice: Sendable, Hashable {
+    /// Namespace and name.
+    public var name: ObjectName
+    /// Value of the label `kubernetes.io/service-name`; a slice without it, or with an empty one, belongs to nobody.
+    public var serviceName: String?
+    /// Whether the label `service.kubernetes.io/headless` is present: such slices are not for proxies.
+    public var isHeadless: Bool
+    /// `IPv4`, `IPv6` or `FQDN`.
+    public var addressType: String
+    /// The endpoints.
+    public var endpoints: [Endpoint]
+    /// The ports, each of which every endpoint of the slice has.
+    public var ports: [EndpointPort]
+
+    /// A slice.
+    public init(
+        name: ObjectName, serviceName: String?, isHeadless: Bool = false, addressType: String,
+        endpoints: [Endpoint] = [], ports: [EndpointPort] = []
+    ) {
+        self.name = name
+        self.serviceName = serviceName
+        self.isHeadless = isHeadless
+        self.addressType = addressType
+        self.endpoints = endpoints
+        self.ports = ports
+    }
+
+    /// The Service the slice belongs to, in the slice's own namespace.
+    public var service: ObjectName? {
+        guard let serviceName, !serviceName.isEmpty else { return nil }
+        return ObjectName(namespace: name.namespace, name: serviceName)
+    }
+}
+
+/// One of an EndpointSlice's `endpoints`.
+public struct Endpoint: Sendable, Hashable {
+    /// All addresses of the endpoint; a proxy uses the first.
+    public var addresses: [String]
+    /// The state.
+    public var conditions: EndpointConditions
+    /// The node it runs on.
+    public var nodeName: String?
+    /// The zone of that node. Without effect on balancing: only hints count.
+    public var zone: String?
+    /// `hints.forZones[].name`.
+    public var forZones: [String]
+    /// `hints.forNodes[].name`.
+    public var forNodes: [String]
+
+    /// An endpoint.
+    public init(
+        addresses: [String], conditions: EndpointConditions = EndpointConditions(), nodeName: String? = nil,
+        zone: String? = nil, forZones: [String] = [], forNodes: [String] = []
+    ) {
+        self.addresses = addresses
+        self.conditions = conditions
+        self.nodeName = nodeName
+        self.zone = zone
+        self.forZones = forZones
+        self.forNodes = forNodes
+    }
+}
+
+/// An endpoint's `conditions` as written, each of which may be absent.
+public struct EndpointConditions: Sendable, Hashable {
+    /// `ready`, as written.
+    public var ready: Bool?
+    /// `serving`, as written.
+    public var serving: Bool?
+    /// `terminating`, as written.
+    public var terminating: Bool?
+
+    /// The three conditions.
+    public init(ready: Bool? = nil, serving: Bool? = nil, terminating: Bool? = nil) {
+        self.ready = ready
+        self.serving = serving
+        self.terminating = terminating
+    }
+
+    /// Takes new traffic: unless told otherwise, yes.
+    public var isReady: Bool { ready ?? true }
+    /// Answers its clients: unless told otherwise, yes. It does *not* default to ``isReady``.
+    public var isServing: Bool { serving ?? true }
+    /// Is being deleted.
+    public var isTerminating: Bool { terminating ?? false }
+}
+
+/// One of an EndpointSlice's `ports`.
+public struct EndpointPort: Sendable, Hashable {
+    /// The name that joins it to a Service port.
+    public var name: String?
+    /// `TCP`, `UDP` or `SCTP`.
+    public var protocolName: String
+    /// The number at the endpoint; `nil` means any, which no proxy can balance.
+    public var port: Int?
+
+    /// A port; TCP unless said otherwise.
+    public init(name: String? = "", protocolName: String = "TCP", port: Int?) {
+        self.name = name
+        self.protocolName = protocolName
+        self.port = port
+    }
+}

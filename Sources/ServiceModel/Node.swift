@@ -1,0 +1,25 @@
+/// What a proxy needs to know of a v1 Node. Values are kept as the object holds them.
+public struct Node: Sendable, Hashable {
+    /// The node's name.
+    public var name: String
+    /// `status.addresses` of type `InternalIP`, in order.
+    public var internalIPs: [String]
+    /// `status.addresses` of type `ExternalIP`, in order.
+    public var externalIPs: [String]
+    /// Label `topology.kubernetes.io/zone`.
+    public var zone: String?
+    /// `spec.podCIDRs`.
+    public var podCIDRs: [String]
+
+    /// A node.
+    public init(
+        name: String, internalIPs: [String] = [], externalIPs: [String] = [], zone: String? = nil,
+        podCIDRs: [String] = []
+    ) {
+        self.name = name
+        self.internalIPs = internalIPs
+        self.externalIPs = externalIPs
+        self.zone = zone
+        self.podCIDRs = podCIDRs
+    }
+}
