@@ -34,8 +34,9 @@ static __always_inline __u32 tuple_hash(const struct tuple *t, const bool v6)
 	} else {
 		hash = hash_word(hash, pair(t->src.w[0], t->dst.w[0]));
 	}
-	hash = hash_word(hash, (__u64)bpf_ntohs(t->sport) << 48 | (__u64)bpf_ntohs(t->dport) << 32 |
-				   t->protocol);
+	/* Ports low: a multiplication carries upwards only, so high bits would hardly spread. */
+	hash = hash_word(hash, (__u64)t->protocol << 32 | (__u32)bpf_ntohs(t->sport) << 16 |
+				       bpf_ntohs(t->dport));
 	return hash * HASH_MIX >> 32;
 }
 

@@ -1,4 +1,4 @@
-public import BPF
+internal import BPF
 public import NeedletailABI
 public import Netlink
 
@@ -247,7 +247,7 @@ public struct Attachments: Sendable {
         let link: Link
         do {
             link = try Link.open(pinnedAt: path(attachment))
-        } catch where error.code == .notFound {
+        } catch let error as BPFError where error.code == .notFound {
             return false
         }
         // An index can be another device's by now; the link of the one that went is dead.

@@ -1,7 +1,7 @@
 public import BPF
 public import NeedletailABI
 
-extension DatapathProgram: CaseIterable {
+extension DatapathProgram: @retroactive CaseIterable {
     /// In the order of their numbers.
     public static var allCases: [DatapathProgram] { (0..<NT_PROGRAM_COUNT).compactMap(DatapathProgram.init(rawValue:)) }
 
@@ -17,7 +17,7 @@ extension DatapathProgram: CaseIterable {
     }
 }
 
-extension DatapathCounter: CaseIterable {
+extension DatapathCounter: @retroactive CaseIterable {
     /// In the order of their numbers.
     public static var allCases: [DatapathCounter] { (0..<NT_COUNTER_COUNT).compactMap(DatapathCounter.init(rawValue:)) }
 

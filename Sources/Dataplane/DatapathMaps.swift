@@ -1,5 +1,5 @@
-public import BPF
-public import NeedletailABI
+internal import BPF
+internal import NeedletailABI
 public import Planning
 
 /// The datapath's maps, with their types.

@@ -1,4 +1,4 @@
-public import Planning
+internal import Planning
 
 /// What is fixed when the datapath is loaded. Sizes hold for the life of the pinned maps.
 public struct DatapathSettings: Sendable, Hashable {

@@ -1,4 +1,4 @@
-public import BPF
+internal import BPF
 internal import Glibc
 public import NeedletailABI
 public import NetTypes
@@ -145,7 +145,7 @@ public struct FlowTable: Sendable {
         return pass
     }
 
-    private func collect<Key: WireFlowKey, Value: WireFlowValue>(
+    private func collect<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
         _ map: BPFMap<Key, Value>, _ family: IPFamily, _ timeouts: FlowTimeouts, _ pass: inout Pass
     ) throws {
         func isExpired(_ flow: FlowEntry) -> Bool { flow.idle > timeouts.limit(flow) }
@@ -185,7 +185,7 @@ public struct FlowTable: Sendable {
         try flush(maps.flows4, matches) + flush(maps.flows6, matches)
     }
 
-    private func flush<Key: WireFlowKey, Value: WireFlowValue>(
+    private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
         _ map: BPFMap<Key, Value>, _ matches: (FlowEntry) -> Bool
     ) throws -> Int {
         var keys: [Key] = []

@@ -1,4 +1,5 @@
-public import BPF
+internal import BPF
+internal import CLibbpf
 internal import Glibc
 internal import Maglev
 public import NeedletailABI
@@ -36,7 +37,7 @@ public struct KernelMaps: ~Copyable {
         return image
     }
 
-    private static func read<Key: WireFrontendKey>(
+    private static func read<Key: WireFrontendKey & BitwiseCopyable>(
         _ map: BPFMap<Key, nt_frontend>, into image: inout MapImage
     ) throws {
         try map.forEach { key, wire in
@@ -112,7 +113,7 @@ public struct KernelMaps: ~Copyable {
         try map.update(keys: entries.map(\.0).span, values: entries.map(\.1).span)
     }
 
-    private static func store<Key: WireFrontendKey>(
+    private static func store<Key: WireFrontendKey & BitwiseCopyable>(
         _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, nt_frontend>
     ) throws {
         try store(run, in: map) { write in
@@ -120,7 +121,7 @@ public struct KernelMaps: ~Copyable {
         }
     }
 
-    private static func remove<Key: WireFrontendKey>(
+    private static func remove<Key: WireFrontendKey & BitwiseCopyable>(
         _ run: ArraySlice<MapWrite>, from map: BPFMap<Key, nt_frontend>
     ) throws {
         let keys: [Key] = run.compactMap { if case .frontend(let key, _) = $0 { Key(key) } else { nil } }
@@ -133,8 +134,8 @@ public struct KernelMaps: ~Copyable {
         let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots))
         let ids = table.ids.map(\.rawValue)
         try maps.slots.withMapped(elements: lines, writable: true) { bytes in
-            var slots = MutableSpan(_unsafeElements: bytes.bindMemory(to: UInt32.self))
-            var target = slots.extracting(first: Int(table.slots))
+            let slots = bytes.bindMemory(to: UInt32.self).extracting(..<Int(table.slots))
+            var target = MutableSpan(_unsafeElements: slots)
             try builder.build(into: &target, backends: table.members.span, ids: ids.span)
         }
     }
@@ -152,8 +153,7 @@ public struct KernelMaps: ~Copyable {
     /// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and packets are processed inside RCU
     /// read-side sections. Kernels with `nohz_full` refuse it; a second is then far more than a program may run.
     public static func waitForGracePeriod() throws {
-        let membarrierGlobal: CLong = 1
-        if syscall(CLong(SYS_membarrier), membarrierGlobal, 0, 0) != 0 { sleep(1) }
+        if clibbpf_membarrier_global() != 0 { sleep(1) }
     }
 }
 

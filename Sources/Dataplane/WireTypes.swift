@@ -34,7 +34,7 @@ extension IPAddress {
 }
 
 /// A frontend key of one family.
-protocol WireFrontendKey: BitwiseCopyable {
+protocol WireFrontendKey {
     static var family: IPFamily { get }
     /// The endpoint must be of this family.
     init(_ endpoint: TransportEndpoint)
@@ -92,7 +92,7 @@ public struct FlowTuple: Sendable, Hashable {
 }
 
 /// A flow key of one family.
-protocol WireFlowKey: BitwiseCopyable {
+protocol WireFlowKey {
     init(_ tuple: FlowTuple, _ direction: FlowDirection)
     var tuple: FlowTuple? { get }
     var flowDirection: FlowDirection? { get }
@@ -140,7 +140,7 @@ extension FlowTuple {
 }
 
 /// A flow value of one family.
-protocol WireFlowValue: BitwiseCopyable {
+protocol WireFlowValue {
     var head: nt_flow { get }
     /// The addresses after the rewrite.
     var rewritten: (source: IPAddress, destination: IPAddress) { get }

@@ -1,5 +1,5 @@
 /// SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", INDOCRYPT 2012).
-struct SipHash24 {
+package struct SipHash24 {
     private var v0: UInt64
     private var v1: UInt64
     private var v2: UInt64
@@ -13,13 +13,19 @@ struct SipHash24 {
     }
 
     /// A 128-bit key as two words: bytes 0 to 7 and 8 to 15 of the published little-endian form.
-    struct Key: Sendable {
-        let low: UInt64
-        let high: UInt64
+    package struct Key: Sendable {
+        package let low: UInt64
+        package let high: UInt64
+
+        /// A key from its words.
+        package init(low: UInt64, high: UInt64) {
+            self.low = low
+            self.high = high
+        }
     }
 
     /// The hash of `bytes`.
-    static func hash(_ bytes: RawSpan, key: Key) -> UInt64 {
+    package static func hash(_ bytes: RawSpan, key: Key) -> UInt64 {
         var state = SipHash24(key: key)
         let tail = bytes.byteCount & ~7
         for offset in stride(from: 0, to: tail, by: 8) {

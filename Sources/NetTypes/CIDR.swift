@@ -9,7 +9,7 @@ public struct CIDR: Sendable, Hashable, Comparable, CustomStringConvertible {
     public init?(_ address: IPAddress, length: Int) {
         let width = address.family.bitWidth
         guard (0...width).contains(length) else { return nil }
-        let cleared = length == 0 ? 0 : address.bits >> UInt128(width - length) << UInt128(width - length)
+        let cleared = length == 0 ? 0 : (address.bits >> UInt128(width - length)) << UInt128(width - length)
         base = address.family == .v4 ? IPAddress(v4: UInt32(cleared)) : IPAddress(v6: cleared)
         self.length = length
     }

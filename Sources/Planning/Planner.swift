@@ -1,8 +1,8 @@
 public import Maglev
-public import NeedletailABI
-public import NetTypes
+internal import NeedletailABI
+internal import NetTypes
 public import Resolver
-public import ServiceModel
+internal import ServiceModel
 
 /// The writes that take the maps to the desired state, in an order that is safe to be cut anywhere.
 public struct Plan: Sendable {
@@ -195,7 +195,9 @@ private struct PlanningPass {
 
 extension MapImage {
     /// The slot array's extents as the set records say.
-    func extents() throws(ExtentError) -> ExtentAllocator {
+    ///
+    /// - Throws: when they overlap or reach beyond the array.
+    public func extents() throws(ExtentError) -> ExtentAllocator {
         try ExtentAllocator(
             capacity: capacity.lines, occupied: sets.values.map { Extent(base: Int($0.line), lines: $0.lines) })
     }
