@@ -11,8 +11,8 @@ public struct Extent: Sendable, Hashable, CustomStringConvertible {
         self.lines = lines
     }
 
-    /// `[BASE, END)`, in lines.
-    public var description: String { "[\(base), \(base)+\(lines))" }
+    /// `LINES lines from BASE`.
+    public var description: String { "\(lines) lines from \(base)" }
 }
 
 /// A contradiction between an allocator and its user: the extents in the maps and the allocator disagree.
@@ -26,9 +26,9 @@ public enum ExtentError: Error, Sendable, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .outOfRange(let extent, let capacity):
-            "extent \(extent) is not within the \(capacity) lines of the slot array: rebuild the table from its backends"
+            "the extent of \(extent) is not within the \(capacity) lines of the slot array: rebuild the table from its backends"
         case .overlap(let extent):
-            "extent \(extent) has lines already taken or already free: rebuild the tables from their backends"
+            "the extent of \(extent) is already taken or already free in part: rebuild the tables from their backends"
         }
     }
 }

@@ -57,6 +57,6 @@ public struct FlowHash: Sendable, Hashable {
     /// The flow's slot in a table of `tableSize` slots: hash times size, divided by 2^32. Always below `tableSize`,
     /// which must be above 0 for the slot to exist.
     public func slot(tableSize: UInt32) -> UInt32 {
-        UInt32(truncatingIfNeeded: UInt64(value) * UInt64(tableSize) >> 32)
+        UInt32(truncatingIfNeeded: (UInt64(value) * UInt64(tableSize)) >> 32)
     }
 }

@@ -30,8 +30,13 @@ public enum MaglevError: Error, Sendable, Hashable, CustomStringConvertible {
 ///
 /// A table is a function of its size and of the set of (identity, weight) alone: not of the order of the input, of ids
 /// or of earlier tables. Backends take turns in the order of a hash of their identity; in its turn a backend takes the
-/// next free slot of its own permutation. A backend takes no more turns once it has its share by weight, so shares are
-/// exact to a slot, and equal weights build the table of the paper. The work is about M ln M probes in all.
+/// next free slot of its own permutation, about M ln M probes in all.
+///
+/// Of N backends of equal weight each owns floor(M/N) or ceil(M/N) slots. With weights, the heaviest backend has a turn
+/// in every round and a backend of weight w in w of W rounds, evenly spread, where W is the largest weight; all have one
+/// in the first. Of a backend due s slots, more than s × (1 - N/M) - 1 and less than s + 2 are its own, and at least
+/// one is, if M is not less than N. Spreading the turns, not ending them when a share is reached, keeps the order in
+/// which slots are taken, and so most slots, as they are when a backend or a weight changes.
 ///
 /// One builder serves one task at a time; it holds about 60 KiB after a table of 65537 slots and 1000 backends.
 public struct MaglevBuilder: ~Copyable, Sendable {
@@ -42,8 +47,8 @@ public struct MaglevBuilder: ~Copyable, Sendable {
 
     private var members: [Member] = []
     private var turns: [MaglevTurn] = []
+    private var agenda: [UInt64] = []
     private var taken: [UInt64] = []
-    private var quota = SlotQuota()
 
     /// A builder without scratch memory; the first build allocates it.
     public init() {}
@@ -51,7 +56,7 @@ public struct MaglevBuilder: ~Copyable, Sendable {
     /// Bytes of scratch memory held for reuse.
     public var scratchBytes: Int {
         members.capacity * MemoryLayout<Member>.stride + turns.capacity * MemoryLayout<MaglevTurn>.stride
-            + taken.capacity * MemoryLayout<UInt64>.stride + quota.scratchBytes
+            + (agenda.capacity + taken.capacity) * MemoryLayout<UInt64>.stride
     }
 
     /// Writes a table over all of `table`, whose length is the size M.
@@ -78,10 +83,18 @@ public struct MaglevBuilder: ~Copyable, Sendable {
             turns.append(
                 MaglevTurn(
                     next: permutation.offset(m), skip: permutation.skip(m), id: ids[member.index],
-                    quota: backends[member.index].weight))
+                    weight: backends[member.index].weight))
         }
-        quota.assign(&turns, slots: m)
-        fill(&table)
+        taken.removeAll(keepingCapacity: true)
+        taken.append(contentsOf: repeatElement(0, count: (table.count + 63) / 64))
+        let heaviest = turns.reduce(0) { max($0, $1.weight) }
+        if turns.allSatisfy({ $0.weight == heaviest }) {
+            Self.takeEqualTurns(&turns, &taken, &table)
+        } else {
+            agenda.removeAll(keepingCapacity: true)
+            agenda.append(contentsOf: turns.indices.lazy.map { UInt64($0) })
+            Self.takeWeightedTurns(&turns, &agenda, heaviest: heaviest, &taken, &table)
+        }
     }
 
     /// Puts the usable backends into the order of their turns.
@@ -104,51 +117,54 @@ public struct MaglevBuilder: ~Copyable, Sendable {
         }
     }
 
-    /// Lets the backends take turns until every quota, and with them the table, is used up.
-    private mutating func fill(_ table: inout MutableSpan<UInt32>) {
-        taken.removeAll(keepingCapacity: true)
-        taken.append(contentsOf: repeatElement(0, count: (table.count + 63) / 64))
-        turns.removeAll { $0.quota == 0 }
-        // Whole rounds until the first backend has its share, so that the inner loop has no quota to look at.
-        while let rounds = turns.lazy.map(\.quota).min() {
-            Self.run(rounds, &turns, &taken, &table)
-            for index in turns.indices { turns[index].quota -= rounds }
-            turns.removeAll { $0.quota == 0 }
+    /// Fills the table in rounds in which each backend takes one slot.
+    private static func takeEqualTurns(
+        _ turns: inout [MaglevTurn], _ taken: inout [UInt64], _ table: inout MutableSpan<UInt32>
+    ) {
+        var turns = turns.mutableSpan
+        var taken = taken.mutableSpan
+        var left = table.count
+        while left > 0 {
+            let round = min(left, turns.count)
+            for index in 0..<round { turns[unchecked: index].take(&taken, &table) }
+            left -= round
         }
     }
 
-    /// `rounds` rounds in which each backend takes one slot.
+    /// Fills the table in rounds in which a backend takes part according to its weight.
     ///
-    /// Unchecked accesses are in bounds: `next` and `skip` are below M = `table.count`, so a sum is brought below M by
-    /// one subtraction, and `taken` has a bit for each slot. The probe ends: the quotas sum up to M, so a slot is free
-    /// at each turn, and M is prime, so the permutation reaches it.
-    private static func run(
-        _ rounds: UInt32, _ turnArray: inout [MaglevTurn], _ takenArray: inout [UInt64],
+    /// The agenda is a heap of each backend's next turn, round << 32 | index, so that rounds a light backend sits out
+    /// cost nothing, whatever the weights. Turn k of weight w is in round ceil(k × heaviest / w). On entry it holds
+    /// each backend in round 0, by index.
+    private static func takeWeightedTurns(
+        _ turns: inout [MaglevTurn], _ agenda: inout [UInt64], heaviest: UInt32, _ taken: inout [UInt64],
         _ table: inout MutableSpan<UInt32>
     ) {
-        var turns = turnArray.mutableSpan
-        var taken = takenArray.mutableSpan
-        let m = UInt32(table.count)
-        for _ in 0..<rounds {
-            for index in 0..<turns.count {
-                let turn = turns[unchecked: index]
-                var slot = turn.next
-                var word = Int(slot >> 6)
-                var bit = UInt64(1) << UInt64(slot & 63)
-                var bits = taken[unchecked: word]
-                while bits & bit != 0 {
-                    slot &+= turn.skip
-                    if slot >= m { slot &-= m }
-                    word = Int(slot >> 6)
-                    bit = UInt64(1) << UInt64(slot & 63)
-                    bits = taken[unchecked: word]
-                }
-                taken[unchecked: word] = bits | bit
-                table[unchecked: Int(slot)] = turn.id
-                slot &+= turn.skip
-                if slot >= m { slot &-= m }
-                turns[unchecked: index].next = slot
-            }
+        var turns = turns.mutableSpan
+        var agenda = agenda.mutableSpan
+        var taken = taken.mutableSpan
+        for _ in 0..<table.count {
+            let index = Int(agenda[0] & 0xFFFF_FFFF)
+            turns[index].take(&taken, &table)
+            turns[index].count += 1
+            let weight = UInt64(turns[index].weight)
+            let round = (UInt64(turns[index].count) * UInt64(heaviest) + weight - 1) / weight
+            // The table is full before round M, below 2^31: later turns may all share one round.
+            replaceFirst(&agenda, with: min(round, UInt64(UInt32.max)) << 32 | UInt64(index))
         }
+    }
+
+    /// Replaces the least element of a binary heap.
+    private static func replaceFirst(_ heap: inout MutableSpan<UInt64>, with element: UInt64) {
+        var hole = 0
+        while true {
+            var child = 2 * hole + 1
+            guard child < heap.count else { break }
+            if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
+            guard heap[child] < element else { break }
+            heap[hole] = heap[child]
+            hole = child
+        }
+        heap[hole] = element
     }
 }
