@@ -59,7 +59,7 @@ let package = Package(
         // Where both meet.
         target(
             "Dataplane",
-            ["BPF", "CLibbpf", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
+            ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
                 systemPackage]),
 
         tests("NetTypes", ["NetTypes"]),

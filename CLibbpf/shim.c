@@ -5,7 +5,10 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <linux/membarrier.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <stdlib.h>
 
 struct capture {
@@ -83,4 +86,9 @@ int clibbpf_unshare_network(void)
 int clibbpf_enter_network(int fd)
 {
 	return setns(fd, CLONE_NEWNET) ? -errno : 0;
+}
+
+int clibbpf_membarrier_global(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno : 0;
 }

@@ -38,4 +38,7 @@ int clibbpf_unshare_network(void);
 /* Moves the calling thread (only) into the network namespace behind fd. Returns 0 or -errno. */
 int clibbpf_enter_network(int fd);
 
+/* membarrier(MEMBARRIER_CMD_GLOBAL): returns after an RCU grace period. 0 or -errno. */
+int clibbpf_membarrier_global(void);
+
 #endif

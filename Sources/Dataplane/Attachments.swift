@@ -247,7 +247,8 @@ public struct Attachments: Sendable {
         let link: Link
         do {
             link = try Link.open(pinnedAt: path(attachment))
-        } catch let error as BPFError where error.code == .notFound {
+        } catch {
+            guard error.code == .notFound else { throw error }
             return false
         }
         // An index can be another device's by now; the link of the one that went is dead.

@@ -62,7 +62,8 @@ public struct Datapath: Sendable {
             let meta: BPFMap<UInt32, nt_meta>
             do {
                 meta = try .open(pinnedAt: pins.map("nt_meta"))
-            } catch let error as BPFError where error.code == .layoutMismatch {
+            } catch {
+                guard error.code == .layoutMismatch else { throw error }
                 throw DatapathError.foreignState(pins.root, error.description)
             }
             let version = try meta.lookup(0)?.abi_version
@@ -75,7 +76,8 @@ public struct Datapath: Sendable {
         for name in mapNames where pins.exists(name) {
             do {
                 try object.reuseMap(name, pinnedAt: pins.map(name))
-            } catch let error as BPFError where error.code == .incompatibleMap {
+            } catch {
+                guard error.code == .incompatibleMap else { throw error }
                 throw DatapathError.foreignState(pins.root, "\(name): \(error.detail)")
             }
             reused.insert(name)
@@ -86,7 +88,8 @@ public struct Datapath: Sendable {
     private static func load(_ object: consuming BPFObject) throws -> LoadedObject {
         do {
             return try object.load()
-        } catch let error as BPFError where KernelFeatures.version < oldestKernel {
+        } catch {
+            guard KernelFeatures.version < oldestKernel else { throw error }
             throw DatapathError.unsupportedKernel(
                 "Needletail needs Linux \(oldestKernel) or newer, this is \(KernelFeatures.version): \(error)")
         }

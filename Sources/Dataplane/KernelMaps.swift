@@ -1,6 +1,4 @@
 internal import BPF
-internal import CLibbpf
-internal import Glibc
 internal import Maglev
 public import NeedletailABI
 internal import NetTypes
@@ -82,7 +80,7 @@ public struct KernelMaps: ~Copyable {
 
     private mutating func perform(_ run: ArraySlice<MapWrite>, _ kind: MapWrite.Kind) throws {
         switch kind {
-        case .gracePeriod: try Self.waitForGracePeriod()
+        case .gracePeriod: GracePeriod.wait()
         case .table: for case .table(let table) in run { try build(table) }
         case .set:
             try Self.store(run, in: maps.sets) {
@@ -109,8 +107,13 @@ public struct KernelMaps: ~Copyable {
     private static func store<Key, Value>(
         _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, Value>, _ entry: (MapWrite) -> (Key, Value)?
     ) throws {
-        let entries = run.compactMap(entry)
-        try map.update(keys: entries.map(\.0).span, values: entries.map(\.1).span)
+        var keys: [Key] = []
+        var values: [Value] = []
+        for case let (key, value)? in run.lazy.map(entry) {
+            keys.append(key)
+            values.append(value)
+        }
+        try map.update(keys: keys.span, values: values.span)
     }
 
     private static func store<Key: WireFrontendKey & BitwiseCopyable>(
@@ -146,14 +149,6 @@ public struct KernelMaps: ~Copyable {
         return try maps.slots.withMapped(elements: first..<first + record.lines, writable: false) { bytes in
             bytes.bindMemory(to: UInt32.self).prefix(Int(record.slots)).map { BackendID(rawValue: $0) }
         }
-    }
-
-    /// Returns when every program that ran at the time of the call has ended.
-    ///
-    /// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and packets are processed inside RCU
-    /// read-side sections. Kernels with `nohz_full` refuse it; a second is then far more than a program may run.
-    public static func waitForGracePeriod() throws {
-        if clibbpf_membarrier_global() != 0 { sleep(1) }
     }
 }
 

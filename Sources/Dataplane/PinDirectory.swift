@@ -70,12 +70,14 @@ public struct AgentLock: ~Copyable, Sendable {
     public init(_ pins: PinDirectory) throws {
         let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard opened >= 0 else { throw DatapathError.notRunning(pins.root) }
-        descriptor = OwnedDescriptor(adopting: opened)
-        for _ in 0..<20 {
-            if flock(descriptor.raw, LOCK_EX | LOCK_NB) == 0 { return }
+        let directory = OwnedDescriptor(adopting: opened)
+        var attempts = 20
+        while flock(directory.raw, LOCK_EX | LOCK_NB) != 0 {
+            attempts -= 1
+            guard attempts > 0 else { throw DatapathError.locked(pins.root) }
             usleep(10_000)
         }
-        throw DatapathError.locked(pins.root)
+        descriptor = directory
     }
 
     /// Whether some agent holds the lock.
