@@ -42,7 +42,7 @@ struct MapReader {
         defer { cursor.deallocate() }
 
         var started = false
-        var idleInterruptions = 0
+        var idle = 0
         while true {
             var count = UInt32(room.count)
             var options = emptyBatchOptions()
@@ -52,8 +52,8 @@ struct MapReader {
             switch -result {
             case 0, ENOENT, EINTR:
                 // Older kernels end a batch with EINTR when an entry vanished under the reader.
-                idleInterruptions = count == 0 && result == -EINTR ? idleInterruptions + 1 : 0
-                guard idleInterruptions < 1000 else { break }
+                idle = count == 0 ? idle + 1 : 0
+                guard idle < 1000 else { break }
                 if count > 0 {
                     started = true
                     guard body(room.keys(Int(count)), room.values(Int(count))) else { return }
@@ -69,6 +69,7 @@ struct MapReader {
             default: break
             }
             try check(result, "bpf_map_lookup_batch", "map \(name)")
+            return
         }
     }
 

@@ -135,6 +135,14 @@ public struct MapInfo: Hashable, Sendable {
     /// Since Linux 6.4 it is what the map uses now, before that an estimate made at its creation.
     public internal(set) var memlock: UInt64?
 
+    /// Describes a pinned map of any type.
+    ///
+    /// - Throws: ``BPFError/Code/notFound`` or ``BPFError/Code/wrongKind``.
+    public init(pinnedAt path: String) throws(BPFError) {
+        let descriptor = try OwnedDescriptor.pinned(at: path, expecting: .map)
+        self = try MapInfo(descriptor, subject: path).withCurrentMemory(descriptor)
+    }
+
     init(_ descriptor: borrowing OwnedDescriptor, subject: @autoclosure () -> String) throws(BPFError) {
         let info = try descriptor.objectInfo(bpf_map_info(), subject: subject())
         id = info.id

@@ -199,6 +199,26 @@ extension BPFTests {
             #expect(try eventually { ring.malformedRecords == 10 })
         }
 
+        @Test func pinnedRingIsReadFromItsPin() async throws {
+            let loaded = try Fixture.load()
+            let ring = try withBPFFileSystem { directory in
+                try loaded.pinMap("events", at: directory + "/events")
+                return try RingBuffer<TestEvent>.open(pinnedAt: directory + "/events")
+            }
+            let program = try loaded.program("xdp_event")
+            // Several wake-ups, each with its own batch.
+            for count in [1, 2, 3] {
+                _ = try program.testRun(packet: frame(), repeat: count)
+                usleep(20_000)
+            }
+            var seen = 0
+            for await batch in ring.batches {
+                seen += batch.count
+                if seen == 6 { break }
+            }
+            #expect(seen == 6)
+        }
+
         @Test func streamEndsWithTheReader() async throws {
             let loaded = try Fixture.load()
             var ring: RingBuffer<TestEvent>? = try loaded.ringBuffer("events")

@@ -65,6 +65,29 @@ import Testing
 }
 
 extension BPFTests {
+    @Test func libbpfPrintsNothing() async throws {
+        let result = try #require(
+            await #expect(processExitsWith: .success, observing: [\.standardErrorContent, \.standardOutputContent]) {
+                var object = try Fixture.open()
+                try object.setAutoload(true, program: "xdp_rejected")
+                _ = try? object.load()
+                _ = try? BPFObject(image: frame(), name: "garbage").programNames
+            })
+        #expect(String(decoding: result.standardErrorContent, as: UTF8.self) == "")
+        #expect(!String(decoding: result.standardOutputContent, as: UTF8.self).contains("libbpf"))
+    }
+
+    @Test func missingCapabilitiesAreExplained() async {
+        await #expect(processExitsWith: .success) {
+            try #require(setuid(65534) == 0)
+            let error = #expect(throws: BPFError.self) {
+                _ = try BPFMap<UInt32, UInt32>.create(type: .lruHash, name: "m", maxEntries: 1)
+            }
+            #expect(error?.code == .system(.notPermitted))
+            #expect(error?.description.contains("CAP_BPF") == true)
+        }
+    }
+
     /// In a process of its own, where no other test opens or closes anything.
     @Test func nothingLeaksDescriptors() async {
         await #expect(processExitsWith: .success) {

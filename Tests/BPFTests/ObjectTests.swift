@@ -70,6 +70,18 @@ extension BPFTests {
             #expect(map.info.maxEntries == 1000)
         }
 
+        @Test(arguments: [(UInt32(0), Errno.invalidArgument), (4_000_000_000, .argListTooLong)])
+        func mapThatCannotBeCreatedIsNamed(entries: UInt32, errno: Errno) {
+            let error = #expect(throws: BPFError.self) {
+                var object = try Fixture.open()
+                try object.setMaxEntries(entries, ofMap: "entries")
+                _ = try object.load()
+            }
+            #expect(error?.subject == "map entries of object fixture")
+            #expect(error?.code == .system(errno))
+            #expect(error?.advice?.contains("max_entries") == true)
+        }
+
         @Test func rejectedProgramCarriesItsVerifierLog() throws {
             let error = #expect(throws: BPFError.self) {
                 var object = try Fixture.open()
@@ -101,6 +113,7 @@ extension BPFTests {
             }
             #expect(error?.operation == "bpf_object__open_mem")
             #expect(error?.errno != nil)
+            #expect(error?.description.contains("Unknown error") == false)
         }
 
         @Test func truncatedObjectsNeverCrash() throws {
@@ -118,6 +131,7 @@ extension BPFTests {
                 let first = try Fixture.load().map("entries", key: TestKey.self, value: TestValue.self)
                 try first.update(TestKey(number: 1, port: 7), TestValue(count: 41))
                 try first.pin(at: path)
+                #expect(try MapInfo(pinnedAt: path).id == first.info.id)
 
                 var object = try Fixture.open()
                 try object.reuseMap("entries", pinnedAt: path)
