@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// libbpf's object, closed at the end of its owner's life.
 struct ObjectHandle: ~Copyable {

@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// A file descriptor that is closed at the end of its owner's life, and nowhere else.
 public struct OwnedDescriptor: ~Copyable, Sendable {

@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// What a test run of a program gave.
 public struct TestRun: Sendable {

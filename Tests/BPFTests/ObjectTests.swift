@@ -144,6 +144,23 @@ extension BPFTests {
             }
         }
 
+        /// The kernel adds flags of its own to some types; they must not look like differences.
+        @Test func everyKindOfMapCanBeReused() throws {
+            try withBPFFileSystem { directory in
+                let first = try Fixture.load()
+                for name in first.mapNames where !name.contains(".") {
+                    try first.pinMap(name, at: "\(directory)/\(name)")
+                }
+                var object = try Fixture.open()
+                for name in object.mapNames where !name.contains(".") {
+                    try object.reuseMap(name, pinnedAt: "\(directory)/\(name)")
+                }
+                let second = try object.load()
+                let counters = try second.map("counters", key: UInt32.self, value: UInt64.self)
+                #expect(try counters.info.id == MapInfo(pinnedAt: directory + "/counters").id)
+            }
+        }
+
         @Test func reuseListsEveryDifference() throws {
             try withBPFFileSystem { directory in
                 let path = directory + "/entries"
