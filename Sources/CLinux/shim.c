@@ -117,6 +117,25 @@ int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
     return result;
 }
 
+int nt_pipe(int *read_end, int *write_end)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return 0;
+}
+
+int nt_accept(int listener)
+{
+    int fd;
+    do
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
 // Runs between fork and execve of a threaded process: async-signal-safe calls only.
 static void become(const char *path, char *const arguments[], char *const environment[], int output, int error,
                    int report)
@@ -129,7 +148,7 @@ static void become(const char *path, char *const arguments[], char *const enviro
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (input >= 0 && dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0)
-        execve(path, arguments, environment);
+        execve(path, arguments, environment ? environment : environ);
     int failure = errno;
     (void)!write(report, &failure, sizeof failure);
     _exit(127);
