@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int negated(int result)
@@ -81,11 +82,6 @@ ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity)
 int nt_unshare_network(void)
 {
     return negated(unshare(CLONE_NEWNET));
-}
-
-int nt_set_network(int fd)
-{
-    return negated(setns(fd, CLONE_NEWNET));
 }
 
 pid_t nt_thread_id(void)
@@ -171,10 +167,25 @@ pid_t nt_spawn(const char *path, char *const arguments[], char *const environmen
     if (pid > 0 && read(report[0], &failure, sizeof failure) != sizeof failure)
         failure = 0;
     close(report[0]);
+    if (pid > 0 && failure)
+        waitpid(pid, NULL, 0);
     return failure ? -failure : pid;
 }
 
 int nt_process_descriptor(pid_t pid)
 {
     return negated((int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+int nt_process_end(pid_t pid, int *status)
+{
+    siginfo_t info = { 0 };
+    int result;
+    do
+        result = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+    while (result < 0 && errno == EINTR);
+    if (result < 0)
+        return -errno;
+    *status = info.si_status;
+    return info.si_code == CLD_EXITED ? 0 : 1;
 }

@@ -46,7 +46,6 @@ public final class ChildProcess: Sendable {
     private let namespace: NetworkNamespace
     private let descriptor: LinuxDescriptor
     private let output = Monitor(Output())
-    private let end = Monitor<End?>(nil)
 
     /// Starts a program, looked up in PATH unless it has a slash. Its environment is this process's unless given.
     public init(
@@ -81,11 +80,9 @@ public final class ChildProcess: Sendable {
     }
 
     deinit {
+        // Not reaped before: until then the id cannot be another's, neither as a process nor as a group.
         kill(-pid, SIGKILL)
-        end.withLock { end in
-            guard end == nil else { return }
-            waitpid(pid, nil, 0)
-        }
+        waitpid(pid, nil, 0)
     }
 
     /// All lines so far.
@@ -108,13 +105,9 @@ public final class ChildProcess: Sendable {
         return found
     }
 
-    /// Sends a signal; nothing happens when the process has ended.
+    /// Sends a signal to the process, not to what it started; nothing happens when it has ended.
     public func signal(_ number: Int32) throws {
-        try end.withLock { end in
-            // Until it is reaped, the id cannot be another's.
-            guard end == nil else { return }
-            guard kill(pid, number) == 0 else { throw LabError.last("signal", program) }
-        }
+        guard kill(pid, number) == 0 else { throw LabError.last("signal", program) }
     }
 
     /// Waits for the end of the process, and then for the end of its output.
@@ -123,18 +116,12 @@ public final class ChildProcess: Sendable {
         guard poll(&descriptors, 1, timeout.pollMilliseconds) > 0 else {
             throw LabError("wait for the end of", describe(), .timedOut)
         }
-        let result = try end.withLock { end in
-            if let end { return end }
-            var status: Int32 = 0
-            guard waitpid(pid, &status, 0) == pid else { throw LabError.last("wait for the end of", program) }
-            let signal = status & 0x7F
-            let result: End = signal == 0 ? .exited((status >> 8) & 0xFF) : .signaled(signal)
-            end = result
-            return result
-        }
+        var status: Int32 = 0
+        let result = nt_process_end(pid, &status)
+        guard result >= 0 else { throw LabError("wait for the end of", program, .system(-result)) }
         // What it started may hold its output open.
         _ = output.wait(atMost: .seconds(1)) { $0.openStreams == 0 ? true : nil }
-        return result
+        return result == 0 ? .exited(status) : .signaled(status)
     }
 
     /// For messages: the program and the last lines it wrote.
@@ -166,16 +153,10 @@ public final class ChildProcess: Sendable {
     }
 
     /// A null-terminated array of C strings.
-    private static func withStrings<R>(
-        _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
-    ) -> R {
-        var pointers = strings.map { strdup($0) }
-        pointers.append(nil)
+    private static func withStrings<R>(_ strings: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> R) -> R {
+        let pointers = strings.map { strdup($0) } + [nil]
         defer { pointers.forEach { free($0) } }
-        return pointers.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { preconditionFailure("an array with an element has a base") }
-            return body(base)
-        }
+        return body(pointers)
     }
 }
 

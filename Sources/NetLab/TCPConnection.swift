@@ -1,7 +1,8 @@
 public import NetTypes
 internal import Synchronization
 
-/// A TCP connection of a test client. Every call ends within the time limit. Closed with its last reference at the latest.
+/// A TCP connection of a test client, for one user at a time. Every call ends within the time limit. It is closed with its
+/// last reference at the latest.
 public final class TCPConnection: Sendable {
     private struct State {
         var socket: LabSocket?
@@ -46,7 +47,9 @@ public final class TCPConnection: Sendable {
     public func receiveLine() throws -> String {
         let object = object
         return try withSocket { socket, received in
-            guard let line = try received.line(from: socket) else { throw LabError("receive", object, .closed) }
+            guard let line = try received.line({ try socket.receive().bytes }) else {
+                throw LabError("receive", object, .closed)
+            }
             return line
         }
     }
@@ -62,7 +65,7 @@ public final class TCPConnection: Sendable {
         try send("GET \(path) HTTP/1.1\r\nHost: \(hostName)\r\n\r\n")
         let object = object
         return try withSocket { socket, received in
-            try HTTPResponse(from: socket, &received, object)
+            try HTTPResponse(&received, object) { try socket.receive().bytes }
         }
     }
 

@@ -31,9 +31,6 @@ ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity);
 // Moves the calling thread to a new network namespace.
 int nt_unshare_network(void);
 
-// Moves the calling thread to the network namespace behind the descriptor.
-int nt_set_network(int fd);
-
 // Thread id of the caller, as the kernel counts them.
 pid_t nt_thread_id(void);
 
@@ -61,5 +58,9 @@ pid_t nt_spawn(const char *path, char *const arguments[], char *const environmen
 
 // A descriptor that becomes readable when the process ends.
 int nt_process_descriptor(pid_t pid);
+
+// Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when it exited (status is
+// the exit status) and 1 when a signal ended it (status is the signal).
+int nt_process_end(pid_t pid, int *status);
 
 #endif
