@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int negated(int result)
@@ -83,11 +84,6 @@ int nt_unshare_network(void)
     return negated(unshare(CLONE_NEWNET));
 }
 
-int nt_set_network(int fd)
-{
-    return negated(setns(fd, CLONE_NEWNET));
-}
-
 pid_t nt_thread_id(void)
 {
     return (pid_t)syscall(SYS_gettid);
@@ -117,6 +113,25 @@ int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
     return result;
 }
 
+int nt_pipe(int *read_end, int *write_end)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return 0;
+}
+
+int nt_accept(int listener)
+{
+    int fd;
+    do
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
 // Runs between fork and execve of a threaded process: async-signal-safe calls only.
 static void become(const char *path, char *const arguments[], char *const environment[], int output, int error,
                    int report)
@@ -129,7 +144,7 @@ static void become(const char *path, char *const arguments[], char *const enviro
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (input >= 0 && dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0)
-        execve(path, arguments, environment);
+        execve(path, arguments, environment ? environment : environ);
     int failure = errno;
     (void)!write(report, &failure, sizeof failure);
     _exit(127);
@@ -152,10 +167,25 @@ pid_t nt_spawn(const char *path, char *const arguments[], char *const environmen
     if (pid > 0 && read(report[0], &failure, sizeof failure) != sizeof failure)
         failure = 0;
     close(report[0]);
+    if (pid > 0 && failure)
+        waitpid(pid, NULL, 0);
     return failure ? -failure : pid;
 }
 
 int nt_process_descriptor(pid_t pid)
 {
     return negated((int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+int nt_process_end(pid_t pid, int *status)
+{
+    siginfo_t info = { 0 };
+    int result;
+    do
+        result = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+    while (result < 0 && errno == EINTR);
+    if (result < 0)
+        return -errno;
+    *status = info.si_status;
+    return info.si_code == CLD_EXITED ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 #include <linux/veth.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/types.h>
 
@@ -30,9 +31,6 @@ ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity);
 // Moves the calling thread to a new network namespace.
 int nt_unshare_network(void);
 
-// Moves the calling thread to the network namespace behind the descriptor.
-int nt_set_network(int fd);
-
 // Thread id of the caller, as the kernel counts them.
 pid_t nt_thread_id(void);
 
@@ -47,12 +45,22 @@ enum nt_offload {
 // Turns one offload of the named device on (1) or off (0), in the calling thread's network namespace.
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on);
 
+// A pipe with both ends close-on-exec.
+int nt_pipe(int *read_end, int *write_end);
+
+// Accepts a connection; the new descriptor is close-on-exec.
+int nt_accept(int listener);
+
 // Starts a program in the calling thread's namespaces, in its own process group, with an empty signal mask, standard
-// input from /dev/null, and only descriptors 0 to 2. The kernel kills it when the calling *thread* ends
+// input from /dev/null. A NULL environment is the caller's own. The kernel kills it when the calling *thread* ends
 // (PR_SET_PDEATHSIG). Returns the process id, or the negated errno of fork or execve.
 pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output, int error);
 
 // A descriptor that becomes readable when the process ends.
 int nt_process_descriptor(pid_t pid);
+
+// Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when it exited (status is
+// the exit status) and 1 when a signal ended it (status is the signal).
+int nt_process_end(pid_t pid, int *status);
 
 #endif
