@@ -12,6 +12,7 @@ let settings: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -62,7 +63,30 @@ let package = Package(
             ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
                 systemPackage]),
 
+        target("Manifests", ["ServiceModel", "NetTypes", yams]),
+        target(
+            "Agent",
+            ["Dataplane", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
+                logging, lifecycle]),
+
+        // Programs: arguments in, a library called.
+        .executableTarget(
+            name: "needletail-agent",
+            dependencies: [
+                "Agent", "Dataplane", "Netlink", "NetTypes", "BPF", argumentParser, logging, lifecycle, unixSignals,
+            ],
+            swiftSettings: settings),
+
+        // Networks of namespaces, for tests, demo and benchmarks.
+        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
+
         tests("NetTypes", ["NetTypes"]),
+        tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
+        tests("Maglev", ["Maglev", "NetTypes"]),
+        tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
+        tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
+        tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
+        tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
     ],
     // For #embed.

@@ -66,6 +66,13 @@ struct Devices {
         return Set(served.map(\.address)).sorted()
     }
 
+    /// Devices that the configuration names and the node does not have.
+    var missing: [String] {
+        let names = Set(interfaces.values.map(\.name))
+        let wanted = configuration.externalDevices.literalNames + configuration.workloadDevices.literalNames
+        return wanted.filter { !names.contains($0) }
+    }
+
     /// Number of devices with programs, by role.
     func count(_ role: DeviceRole) -> Int { attached.values.count { $0 == role } }
 

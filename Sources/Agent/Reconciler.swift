@@ -1,14 +1,14 @@
 internal import BPF
-public import Dataplane
+internal import Dataplane
 internal import Glibc
-public import Logging
-public import Manifests
+internal import Logging
+internal import Manifests
 internal import NeedletailABI
 internal import NetTypes
-public import Netlink
+internal import Netlink
 internal import Planning
 internal import Resolver
-public import ServiceModel
+internal import ServiceModel
 
 /// Keeps the maps equal to what the objects and the node ask for. The only writer of the maps of the control plane.
 ///
@@ -67,6 +67,9 @@ actor Reconciler {
                 "pins": "\(configuration.pins.root)", "frontends": "\(image.frontends.count)",
                 "external": "\(devices.count(.external))", "workload": "\(devices.count(.workload))",
             ])
+        for name in devices.missing {
+            logger.warning("there is no such device; it is attached to when it appears", metadata: ["device": "\(name)"])
+        }
         if devices.count(.external) + devices.count(.workload) == 0 {
             logger.warning(
                 "no device carries the datapath yet",
