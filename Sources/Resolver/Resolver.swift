@@ -38,6 +38,7 @@ public struct Resolver: Sendable {
         let view = ServiceView(service)
         let table = EndpointTable(service: service.name, slices: slices, nodeName: context.nodeName)
         result.notes = view.notes
+        if view.clusterIPs.isEmpty { result.notes.append(.skipped(.noClusterIP)) }
         result.problems = (view.log.problems + table.problems).sorted()
         var frontends = FrontendCollector()
         var localReady: [IPFamily: Int] = [:]

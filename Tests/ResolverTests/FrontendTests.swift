@@ -128,7 +128,7 @@ import Testing
         service.ipFamilies = ["IPv6", "IPX"]
         service.clusterIPs.append("203.0.113.9")
         let resolved = resolve(service)
-        #expect(resolved.frontends.isEmpty)
+        #expect(resolved.frontends.isEmpty && resolved.notes == [.skipped(.noClusterIP)])
         #expect(resolved.problems.map(\.path) == ["spec.clusterIPs[0]", "spec.ipFamilies[1]"])
     }
 
@@ -170,5 +170,16 @@ import Testing
         let resolved = resolve(service)
         #expect(resolved.frontend(.clusterIP)?.affinity == .clientIP(timeoutSeconds: taken))
         #expect(resolved.problems.count == problems)
+    }
+
+    @Test func primaryAddressesOfANode() {
+        let node = Node(
+            name: here, internalIPs: ["bad", "192.0.2.10", "192.0.2.11"],
+            externalIPs: ["203.0.113.10", "2001:db8::10"],
+            zone: "a")
+        let found = NodeContext(nodeName: here, node: node)
+        #expect(found.nodePortAddresses.map(\.description) == ["192.0.2.10", "2001:db8::10"])
+        #expect(found.nodeAddresses.count == 4 && found.zone == "a")
+        #expect(NodeContext(nodeName: here, node: nil) == NodeContext(nodeName: here))
     }
 }
