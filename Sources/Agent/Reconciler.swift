@@ -68,7 +68,8 @@ actor Reconciler {
                 "external": "\(devices.count(.external))", "workload": "\(devices.count(.workload))",
             ])
         for name in devices.missing {
-            logger.warning("there is no such device; it is attached to when it appears", metadata: ["device": "\(name)"])
+            logger.warning(
+                "there is no such device; it is attached to when it appears", metadata: ["device": "\(name)"])
         }
         if devices.count(.external) + devices.count(.workload) == 0 {
             logger.warning(
@@ -172,7 +173,8 @@ actor Reconciler {
                     ])
             }
         } catch {
-            logger.error("sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            logger.error(
+                "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
             try? noteSync(failed: true)
         }
     }
