@@ -93,6 +93,12 @@ let package = Package(
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "Topology",
+            [
+                "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning", "Resolver",
+                "ServiceModel", "Maglev", "needletail-agent",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x

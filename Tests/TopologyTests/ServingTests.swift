@@ -1,0 +1,114 @@
+import Dataplane
+import Maglev
+import NeedletailABI
+import NetLab
+import NetTypes
+import Planning
+import Resolver
+import Testing
+
+/// A way of attaching, as the agent's flags have it.
+struct AttachMode: Sendable, CustomTestStringConvertible {
+    let xdp: String
+    let tc: String
+    /// What NodePort traffic is translated by.
+    var program: DatapathProgram { xdp == "off" ? .externalIngress : .externalXDP }
+    var flags: AgentFlags { AgentFlags(["--xdp": xdp, "--tc": tc]) }
+    var testDescription: String { "xdp \(xdp), tc \(tc)" }
+
+    static let all = [
+        AttachMode(xdp: "auto", tc: "auto"), AttachMode(xdp: "native", tc: "tcx"), AttachMode(xdp: "generic", tc: "tcx"),
+        AttachMode(xdp: "off", tc: "tcx"), AttachMode(xdp: "native", tc: "clsact"), AttachMode(xdp: "off", tc: "clsact"),
+    ]
+}
+
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct ServingTests {
+    private static let clients: [(name: String, kinds: [FrontendKind])] = [
+        ("client", [.clusterIP, .nodePort, .loadBalancer, .externalIP]),
+        ("outside", [.nodePort, .loadBalancer, .externalIP]),
+    ]
+
+    @Test(.needsTCX, arguments: AttachMode.all)
+    func everyFrontendReachesAllBackendsAndKeepsTheClientsAddress(_ mode: AttachMode) throws {
+        let (cluster, service) = try Cluster.serving(mode.flags)
+        for (name, kinds) in Self.clients {
+            let client = try cluster.topology.host(name)
+            for kind in kinds {
+                for family in IPFamily.allCases {
+                    for transport in [TransportProtocol.tcp, .udp] {
+                        let frontend = try cluster.frontend(service, kind, family, transport)
+                        let address = try client.address(family)
+                        var servers: Set<String> = []
+                        for _ in 0..<30 {
+                            let (answer, port) = try client.ask(frontend)
+                            servers.insert(answer.server)
+                            #expect(answer.client == address.withPort(port), "\(name) to \(kind) \(frontend)")
+                        }
+                        #expect(servers == Set(Cluster.servingPods), "\(name) to \(kind) \(frontend)")
+                    }
+                }
+            }
+        }
+        let counters = try cluster.counters()
+        #expect(counters[mode.program, .forwardNew] >= 12 * 30)
+        #expect(counters[.workloadIngress, .forwardNew] >= 16 * 30)
+        for counter in DatapathCounter.allCases where counter.outcome == .dropped {
+            #expect(counters[counter] == 0, "\(counter.name)")
+        }
+    }
+
+    /// The slot is a function of the packet and the endpoints, so anybody can say where a connection goes.
+    @Test(arguments: IPFamily.allCases, [TransportProtocol.tcp, .udp])
+    func theBackendIsTheOneTheMaglevTableNames(_ family: IPFamily, _ transport: TransportProtocol) throws {
+        let (cluster, service) = try Cluster.serving()
+        let image = try cluster.image()
+        for (name, kind) in [("client", FrontendKind.clusterIP), ("outside", .nodePort)] {
+            let client = try cluster.topology.host(name)
+            let frontend = try cluster.frontend(service, kind, family, transport)
+            let record = try #require(image.frontends[frontend])
+            guard case .set(let id) = name == "client" ? record.internal : record.external else {
+                Issue.record("\(frontend) refuses")
+                continue
+            }
+            let set = try #require(image.sets[id])
+            let slots = try KernelMaps(cluster.maps()).slots(of: set)
+            for _ in 0..<25 {
+                let (answer, port) = try client.ask(frontend)
+                let hash = try #require(
+                    FlowHash(source: client.address(family), sourcePort: port, destination: frontend))
+                let backend = try #require(image.backends[slots[Int(hash.slot(tableSize: set.slots))]])
+                #expect(try cluster.topology.host(answer.server).address(family) == backend.endpoint.address)
+            }
+        }
+    }
+
+    @Test func whatIsNoFrontendIsNotTouched() throws {
+        let (cluster, service) = try Cluster.serving()
+        let client = try cluster.client
+        for family in IPFamily.allCases {
+            for transport in [TransportProtocol.tcp, .udp] {
+                let pod = try cluster.topology.host("b").address(family)
+                let direct = TransportEndpoint(pod, ServiceManifest.backendPort, transport)
+                #expect(try client.ask(direct).answer.server == "b")
+                #expect(try cluster.outside.ask(direct).answer.server == "b")
+                let otherPort = TransportEndpoint(
+                    service.frontend(.clusterIP, family, transport).address, 81, transport)
+                #expect(client.cannotReach(otherPort))
+            }
+        }
+        #expect(try cluster.flows().isEmpty)
+    }
+
+    /// Whole datagrams are balanced; what the sender had to fragment is not, in this version, and says so.
+    @Test(arguments: IPFamily.allCases)
+    func fragmentsPassUntouchedAndAreCounted(_ family: IPFamily) throws {
+        let (cluster, service) = try Cluster.serving()
+        let frontend = service.frontend(.clusterIP, family, .udp)
+        let before = try cluster.counters()[.passFragment]
+        let socket = try UDPClient(cluster.client, family, timeout: .milliseconds(200))
+        try socket.send([UInt8](repeating: 0x61, count: 8000), to: frontend.address, port: frontend.port)
+        try eventually("fragments are counted") { try cluster.counters()[.passFragment] >= before + 2 }
+        #expect(try socket.ask(frontend).server.count == 1)
+        #expect(cluster.isAgentRunning)
+    }
+}
