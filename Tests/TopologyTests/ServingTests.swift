@@ -39,7 +39,7 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
                         let frontend = try cluster.frontend(service, kind, family, transport)
                         let address = try client.address(family)
                         var servers: Set<String> = []
-                        for _ in 0..<30 {
+                        for _ in 0..<40 {
                             let (answer, port) = try client.ask(frontend)
                             servers.insert(answer.server)
                             #expect(answer.client == address.withPort(port), "\(name) to \(kind) \(frontend)")
@@ -50,8 +50,8 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
             }
         }
         let counters = try cluster.counters()
-        #expect(counters[mode.program, .forwardNew] >= 12 * 30)
-        #expect(counters[.workloadIngress, .forwardNew] >= 16 * 30)
+        #expect(counters[mode.program, .forwardNew] >= 12 * 40)
+        #expect(counters[.workloadIngress, .forwardNew] >= 16 * 40)
         for counter in DatapathCounter.allCases where counter.outcome == .dropped {
             #expect(counters[counter] == 0, "\(counter.name)")
         }

@@ -1,0 +1,131 @@
+import Dataplane
+import NeedletailABI
+import NetLab
+import NetTypes
+import Netlink
+import Resolver
+import Testing
+
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DeviceTests {
+    @Test func podsGetServiceAsTheyComeAndLeaveNothingAsTheyGo() throws {
+        let (cluster, service) = try Cluster.serving()
+        for name in ["late", "later"] {
+            let pod = try cluster.topology.addPod(name)
+            let index = Int32(try cluster.topology.node.device("nt\(name)").index)
+            try eventually("\(name) has service") {
+                try IPFamily.allCases.allSatisfy { family in
+                    try pod.ask(service.frontend(.clusterIP, family, .tcp), timeout: .milliseconds(300)).answer.server
+                        .count == 1
+                }
+            }
+            #expect(Attachments.all(in: cluster.pins).count { $0.interface == index } == 2)
+            try cluster.topology.removePod(name)
+            try eventually("nothing of \(name) is left") { !Attachments.interfaces(in: cluster.pins).contains(index) }
+        }
+        #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v6, .udp)) == Set(Cluster.servingPods))
+    }
+
+    /// Pods may have been served by their own addresses before the pod of that address is in any Service.
+    @Test func aPodStartedLateServes() throws {
+        let (cluster, service) = try Cluster.serving()
+        let pod = try cluster.topology.addPod("late")
+        let server = try EchoServer(pod, port: ServiceManifest.backendPort)
+        try cluster.apply(cluster.service(["late": .ready]))
+        for family in IPFamily.allCases {
+            #expect(try cluster.client.servers(of: service.frontend(.clusterIP, family, .udp)) == ["late"])
+            #expect(try cluster.outside.servers(of: cluster.frontend(service, .nodePort, family, .tcp)) == ["late"])
+        }
+        try server.stop()
+    }
+
+    @Test(arguments: IPFamily.allCases) func nodePortsFollowTheNodesAddresses(_ family: IPFamily) throws {
+        let (cluster, service) = try Cluster.serving()
+        let node = cluster.topology.node
+        let second = family == .v4 ? IPAddress(v4: 0xC612_FF01) : IPAddress(v6: 0x2001_0db8_00ff << 80 | 1)
+        let index = try node.device("eth0").index
+        let frontends = [TransportProtocol.tcp, .udp].map {
+            service.frontend(.nodePort, family, $0, node: second)
+        }
+        for frontend in frontends { #expect(try cluster.outside.cannotReach(frontend)) }
+        try node.addAddress(second, device: "eth0")
+        try cluster.waitUntilInStep()
+        for frontend in frontends {
+            #expect(try cluster.outside.servers(of: frontend) == Set(Cluster.servingPods))
+        }
+        try node.namespace.withNetlink {
+            try $0.removeAddress(second, prefixLength: family.bitWidth, from: index)
+        }
+        try cluster.waitUntilInStep()
+        for frontend in frontends { #expect(try cluster.outside.cannotReach(frontend)) }
+        let first = try cluster.frontend(service, .nodePort, family, .tcp)
+        #expect(try cluster.outside.servers(of: first) == Set(Cluster.servingPods))
+    }
+
+    @Test func aDeviceThatIsNamedIsAttachedToWhenItAppears() throws {
+        let flags = AgentFlags(["--external-devices": "eth0,eth7"])
+        let (cluster, service) = try Cluster.serving(flags)
+        try cluster.waitForAgentLine("warning", "device=eth7", "attached to when it appears")
+        let node = cluster.topology.node
+        let other = try NetLab.Host(name: "other")
+        _ = try Wire(node, "eth7", other, "eth0")
+        let (here, there) = (IPAddress(v4: 0xC612_F001), IPAddress(v4: 0xC612_F002))
+        try node.addAddress(here, prefixLength: 30, device: "eth7")
+        try other.addAddress(there, prefixLength: 30, device: "eth0")
+        try other.addDefaultRoute(via: here, device: "eth0")
+        try cluster.waitUntilInStep()
+        let frontend = service.frontend(.nodePort, .v4, .tcp, node: here)
+        try eventually("eth7 is attached to") { !other.cannotReach(frontend) }
+        #expect(try other.servers(of: frontend) == Set(Cluster.servingPods))
+        let index = Int32(try node.device("eth7").index)
+        let programs = Attachments.all(in: cluster.pins).filter { $0.interface == index }.map(\.program)
+        #expect(programs == [.externalXDP, .externalIngress, .externalEgress])
+    }
+
+    @Test(.needs("ip")) func devicesThatCannotCarryTheDatapathDoNotStopOthers() throws {
+        let cluster = try Cluster()
+        let service = try cluster.service()
+        try cluster.manifests.put(service)
+        try ip(cluster, "tuntap", "add", "dev", "eth8", "mode", "tun")
+        try cluster.start()
+        try cluster.waitForAgentLine("error", "device=eth8", "only Ethernet devices")
+        try ip(cluster, "tuntap", "add", "dev", "eth9", "mode", "tun")
+        try cluster.waitForAgentLine("error", "device=eth9", "only Ethernet devices")
+        try cluster.waitUntilInStep()
+        for family in IPFamily.allCases {
+            let frontend = try cluster.frontend(service, .nodePort, family, .tcp)
+            #expect(try cluster.outside.servers(of: frontend) == Set(Cluster.servingPods))
+        }
+    }
+
+    /// veth has no native XDP when the other end sends packets that do not fit in a page.
+    @Test(.needs("ip"), arguments: [
+        (xdp: "auto", line: ["notice", "device=eth0", "no native XDP"], programs: 3),
+        (xdp: "native", line: ["error", "device=eth0", "native XDP"], programs: 2),
+    ])
+    func aDriverWithoutNativeXDPIsServedInAnotherWay(
+        _ expected: (xdp: String, line: [String], programs: Int)
+    ) throws {
+        let cluster = try Cluster()
+        let service = try cluster.service()
+        try cluster.manifests.put(service)
+        try ip(cluster, "link", "set", "eth0", "mtu", "9000")
+        let outside = try cluster.outside.namespace
+        let mtu = try ChildProcess("ip", ["link", "set", "eth0", "mtu", "9000"], in: outside)
+        #expect(try mtu.wait() == .exited(0))
+        try cluster.start(AgentFlags(["--xdp": expected.xdp]))
+        let lines = cluster.agentLines
+        #expect(lines.contains { line in expected.line.allSatisfy { line.contains($0) } }, "\(lines)")
+        try cluster.waitUntilInStep()
+        let index = Int32(try cluster.topology.node.device("eth0").index)
+        #expect(Attachments.all(in: cluster.pins).count { $0.interface == index } == expected.programs)
+        for family in IPFamily.allCases {
+            let frontend = try cluster.frontend(service, .nodePort, family, .udp)
+            #expect(try cluster.outside.servers(of: frontend) == Set(Cluster.servingPods))
+        }
+    }
+
+    private func ip(_ cluster: Cluster, _ arguments: String...) throws {
+        let process = try ChildProcess("ip", arguments, in: cluster.topology.node.namespace)
+        #expect(try process.wait() == .exited(0), "\(process.lines)")
+    }
+}
