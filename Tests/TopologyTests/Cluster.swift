@@ -170,7 +170,8 @@ final class Cluster: Sendable {
     func waitUntilInStep(within limit: Duration = .seconds(10)) throws {
         let desired = try desired()
         try eventually("the maps are as desired; the agent wrote: \(agentLines)", within: limit) {
-            try Planner.plan(from: image(), to: desired).isEmpty
+            let plan = try Planner.plan(from: image(), to: desired)
+            return plan.isEmpty && plan.problems.isEmpty
         }
     }
 

@@ -35,7 +35,7 @@ import Testing
         let (cluster, service) = try Cluster.serving()
         let frontend = service.frontend(.clusterIP, .v4, .tcp)
         for (broken, line) in [
-            (service.yaml.replacing("port: 80,", with: "port: 80000,"), 8), ("kind: [", 1), (": \u{1}\n", 1),
+            (service.yaml.replacing("port: 80,", with: "port: 80000,"), 9), ("kind: [", 1), (": \u{1}\n", 1),
         ] {
             try cluster.manifests.put("web.yaml", broken)
             try cluster.waitForAgentLine("warning", "web.yaml:\(line)")

@@ -26,11 +26,24 @@ import Testing
         try expectNoDrops(cluster)
     }
 
-    /// Attaching in another way puts the new programs in place before it takes the old ones away.
-    @Test(.needsTCX) func noRequestNoticesAChangeOfHowProgramsAreAttached() throws {
-        let (cluster, service) = try Cluster.serving()
-        let traffic = try Traffic(cluster, service)
-        for mode in AttachMode.all.shuffled() + [AttachMode.all[0]] {
+    /// The new programs are in place before the old ones go. Two things are the kernel's: a driver that switches its
+    /// receive path may lose what is in its queues, so TCP alone is asked for where XDP changes its place; and a device
+    /// is out of service for a moment when it gets a clsact qdisc (`dev_deactivate` in `qdisc_graft`), so it has one.
+    @Test(.needsTCX, arguments: [
+        (
+            modes: [("native", "clsact"), ("native", "tcx"), ("native", "clsact"), ("native", "auto")],
+            transports: [TransportProtocol.tcp, .udp]
+        ),
+        (modes: [("off", "clsact"), ("off", "tcx"), ("off", "clsact")], transports: [.tcp, .udp]),
+        (modes: [("native", "tcx"), ("generic", "tcx"), ("off", "clsact"), ("auto", "auto")], transports: [.tcp]),
+    ])
+    func noRequestNoticesAChangeOfHowProgramsAreAttached(
+        _ change: (modes: [(xdp: String, tc: String)], transports: [TransportProtocol])
+    ) throws {
+        let modes = change.modes.map { AttachMode(xdp: $0.xdp, tc: $0.tc) }
+        let (cluster, service) = try Cluster.serving(modes[0].flags)
+        let traffic = try Traffic(cluster, service, transports: change.transports)
+        for mode in modes {
             try cluster.stop(SIGTERM)
             try cluster.start(mode.flags)
             let attached = Set(Attachments.all(in: cluster.pins).map(\.mechanism.rawValue))
@@ -44,7 +57,7 @@ import Testing
 
     @Test func whatChangedWhileNoAgentRanIsTakenOver() throws {
         let (cluster, service) = try Cluster.serving()
-        let deleted = try cluster.service("deleted", number: 2)
+        let deleted = try cluster.service("deleted", number: 2, ["b": .ready])
         try cluster.apply(deleted)
         let frontend = service.frontend(.clusterIP, .v6, .tcp)
         let goneIndex = try cluster.topology.node.device("nta").index

@@ -23,10 +23,10 @@ final class Traffic: Sendable {
     private let isStopping = Atomic(false)
     private let running = DispatchGroup()
 
-    init(_ cluster: Cluster, _ service: ServiceManifest) throws {
+    init(_ cluster: Cluster, _ service: ServiceManifest, transports: [TransportProtocol] = [.tcp, .udp]) throws {
         for (client, kind) in [(try cluster.client, FrontendKind.clusterIP), (try cluster.outside, .nodePort)] {
             for family in IPFamily.allCases {
-                for transport in [TransportProtocol.tcp, .udp] {
+                for transport in transports {
                     let frontend = try cluster.frontend(service, kind, family, transport)
                     for isKept in [true, false] { start(Work(client: client, frontend: frontend, isKept: isKept)) }
                 }
