@@ -37,8 +37,10 @@ actor Reconciler {
     private var reported = ReportedProblems()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
-    /// The last plan had no problems: every frontend leads where it should.
+    /// The last plan left no frontend with an outdated set.
     private var isComplete = false
+    /// The last plan had no room for something.
+    private var lacksRoom = false
     /// What may be freed when the flow table has been looked through.
     private var candidates = ReclaimCandidates()
     private var meta: nt_meta
@@ -159,7 +161,8 @@ actor Reconciler {
             }
             try perform(plan.writes)
             reported.report(plan.problems.map(\.description), as: .capacity, logger)
-            isComplete = plan.problems.isEmpty
+            isComplete = !plan.hasOutdatedFrontends
+            lacksRoom = !plan.problems.isEmpty
             isDirty = false
             try noteSync(failed: false)
             if !plan.isEmpty {
@@ -213,7 +216,8 @@ actor Reconciler {
     /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
     func endCollection(inUse: FlowUsage) {
         do {
-            try reclaim(inUse: inUse)
+            // There may be room now for what did not fit.
+            if try reclaim(inUse: inUse) > 0, lacksRoom { sync() }
         } catch {
             logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
         }
@@ -226,7 +230,6 @@ actor Reconciler {
         return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
     }
 
-    @discardableResult
     private func reclaim(inUse: FlowUsage) throws -> Int {
         let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: isComplete)
         candidates = ReclaimCandidates()

@@ -10,6 +10,9 @@ public struct Plan: Sendable {
     public internal(set) var writes: [MapWrite] = []
     /// What does not fit.
     public internal(set) var problems: [CapacityProblem] = []
+    /// Whether some frontend keeps an outdated set, because the new one does not fit: its backends may be gone, and new
+    /// flows still come to them.
+    public internal(set) var hasOutdatedFrontends = false
 
     /// Whether the maps are as desired already.
     public var isEmpty: Bool { writes.isEmpty }
@@ -78,6 +81,7 @@ private struct PlanningPass {
                 if image.frontends[key] != record { flips.append(.frontend(key, record)) }
             } catch {
                 shortages[error.resource, default: 0] += 1
+                if let present = image.frontends[key], !present.sets.isEmpty { plan.hasOutdatedFrontends = true }
             }
         }
         for frontend in desired.frontends.values {

@@ -58,8 +58,8 @@ extension Planner {
     /// `inUse`. Writes performed meanwhile take candidates off (``ReclaimCandidates/keep(namedBy:)``). An id is freed when
     /// no flow names it.
     ///
-    /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
-    /// lead to a backend that is gone, whose id must then stay.
+    /// `complete` says that the last plan left no outdated frontends: one that could not be turned to its new set may
+    /// still lead to a backend that is gone, whose id must then stay.
     public static func reclaim(
         _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage, complete: Bool
     ) -> [MapWrite] {
