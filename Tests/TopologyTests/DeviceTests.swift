@@ -104,7 +104,9 @@ import Testing
     }
 
     /// Somebody else's XDP program keeps ours away. tc does the same work; only that XDP was demanded makes it an error.
-    @Test(arguments: [(xdp: "auto", level: "notice"), (xdp: "native", level: "error"), (xdp: "generic", level: "error")])
+    @Test(arguments: [
+        (xdp: "auto", level: "notice"), (xdp: "native", level: "error"), (xdp: "generic", level: "error"),
+    ])
     func aDeviceWhoseXDPHookIsTakenIsServedByTC(_ expected: (xdp: String, level: String)) throws {
         let cluster = try Cluster()
         let service = try cluster.service()

@@ -44,7 +44,10 @@ func makeDirectory(_ path: String) throws {
     @Test(arguments: [
         (flag: "--max-frontends", size: 8, map: "nt_frontends4"), (flag: "--max-services", size: 2, map: "nt_services"),
         (flag: "--max-sets", size: 5, map: "nt_sets"), (flag: "--max-backends", size: 13, map: "nt_backends"),
-        (flag: "--max-slots", size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1])), map: "nt_slots"),
+        (
+            flag: "--max-slots", size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1])),
+            map: "nt_slots"
+        ),
     ])
     func aFullMapIsReportedAndWhatFitsServes(_ limit: (flag: String, size: Int, map: String)) throws {
         let cluster = try Cluster()

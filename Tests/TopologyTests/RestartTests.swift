@@ -29,14 +29,16 @@ import Testing
     /// The new programs are in place before the old ones go. Two things are the kernel's: a driver that switches its
     /// receive path may lose what is in its queues, so TCP alone is asked for where XDP changes its place; and a device
     /// is out of service for a moment when it gets a clsact qdisc (`dev_deactivate` in `qdisc_graft`), so it has one.
-    @Test(.needsTCX, arguments: [
-        (
-            modes: [("native", "clsact"), ("native", "tcx"), ("native", "clsact"), ("native", "auto")],
-            transports: [TransportProtocol.tcp, .udp]
-        ),
-        (modes: [("off", "clsact"), ("off", "tcx"), ("off", "clsact")], transports: [.tcp, .udp]),
-        (modes: [("native", "tcx"), ("generic", "tcx"), ("off", "clsact"), ("auto", "auto")], transports: [.tcp]),
-    ])
+    @Test(
+        .needsTCX,
+        arguments: [
+            (
+                modes: [("native", "clsact"), ("native", "tcx"), ("native", "clsact"), ("native", "auto")],
+                transports: [TransportProtocol.tcp, .udp]
+            ),
+            (modes: [("off", "clsact"), ("off", "tcx"), ("off", "clsact")], transports: [.tcp, .udp]),
+            (modes: [("native", "tcx"), ("generic", "tcx"), ("off", "clsact"), ("auto", "auto")], transports: [.tcp]),
+        ])
     func noRequestNoticesAChangeOfHowProgramsAreAttached(
         _ change: (modes: [(xdp: String, tc: String)], transports: [TransportProtocol])
     ) throws {

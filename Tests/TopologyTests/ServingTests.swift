@@ -17,8 +17,10 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
     var testDescription: String { "xdp \(xdp), tc \(tc)" }
 
     static let all = [
-        AttachMode(xdp: "auto", tc: "auto"), AttachMode(xdp: "native", tc: "tcx"), AttachMode(xdp: "generic", tc: "tcx"),
-        AttachMode(xdp: "off", tc: "tcx"), AttachMode(xdp: "native", tc: "clsact"), AttachMode(xdp: "off", tc: "clsact"),
+        AttachMode(xdp: "auto", tc: "auto"), AttachMode(xdp: "native", tc: "tcx"),
+        AttachMode(xdp: "generic", tc: "tcx"),
+        AttachMode(xdp: "off", tc: "tcx"), AttachMode(xdp: "native", tc: "clsact"),
+        AttachMode(xdp: "off", tc: "clsact"),
     ]
 }
 
@@ -31,6 +33,7 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
     @Test(.needsTCX, arguments: AttachMode.all)
     func everyFrontendReachesAllBackendsAndKeepsTheClientsAddress(_ mode: AttachMode) throws {
         let (cluster, service) = try Cluster.serving(mode.flags)
+        var remapped: UInt64 = 0
         for (name, kinds) in Self.clients {
             let client = try cluster.topology.host(name)
             for kind in kinds {
@@ -42,7 +45,11 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
                         for _ in 0..<40 {
                             let (answer, port) = try client.ask(frontend)
                             servers.insert(answer.server)
-                            #expect(answer.client == address.withPort(port), "\(name) to \(kind) \(frontend)")
+                            // The port can be another flow's to the same backend, through another frontend.
+                            if answer.client != address.withPort(port) { remapped += 1 }
+                            #expect(
+                                answer.client.hasPrefix(address.withPort(0).dropLast()),
+                                "\(name) to \(kind) \(frontend)")
                         }
                         #expect(servers == Set(Cluster.servingPods), "\(name) to \(kind) \(frontend)")
                     }
@@ -50,8 +57,12 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
             }
         }
         let counters = try cluster.counters()
-        #expect(counters[mode.program, .forwardNew] >= 12 * 40)
-        #expect(counters[.workloadIngress, .forwardNew] >= 16 * 40)
+        // ARP: a few packets.
+        #expect(counters[.externalIngress, .passNotIP] < 10)
+        #expect(remapped == counters[.flowPortRemapped])
+        // A socket may get a port that has a flow already.
+        #expect(counters[mode.program, .forwardNew] > 12 * 35)
+        #expect(counters[.workloadIngress, .forwardNew] > 16 * 35)
         for counter in DatapathCounter.allCases where counter.outcome == .dropped {
             #expect(counters[counter] == 0, "\(counter.name)")
         }
