@@ -20,6 +20,18 @@ public struct ReclaimCandidates: Sendable, Equatable {
         services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
     }
 
+    /// Strikes out what is not a candidate in `others` too.
+    ///
+    /// To be done with the candidates of the new image after each plan that is performed between taking candidates and
+    /// freeing them. What was in use for a moment may have been read by a program in that moment: it waits for another
+    /// grace period, even if it is of no use again by now.
+    public mutating func keep(_ others: ReclaimCandidates) {
+        sets.formIntersection(others.sets)
+        backends.formIntersection(others.backends)
+        frontends.formIntersection(others.frontends)
+        services.formIntersection(others.services)
+    }
+
     /// Whether there is nothing to free.
     public var isEmpty: Bool { sets.isEmpty && backends.isEmpty && frontends.isEmpty && services.isEmpty }
 }
@@ -42,10 +54,12 @@ extension Planner {
     ///
     /// The caller takes `candidates` from an image, waits for a grace period (programs that still read an old frontend
     /// have then ended, so no new flow can come to name a candidate), and only then looks through the flow table for
-    /// `inUse`. An id is freed when no flow names it; a candidate that has come into use again is left alone.
+    /// `inUse`. An id is freed when no flow names it; a candidate that is in use again is left alone. After each plan
+    /// performed between the two, the candidates must be reduced by ``ReclaimCandidates/keep(_:)``.
     ///
     /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
-    /// lead to a backend that is gone, whose id must then stay.
+    /// lead to a backend that is gone, whose id must then stay. A caller that adds all backends which the tables of the
+    /// image's sets name to `inUse` can say so too, and must where a shortage lasts: ids would run out otherwise.
     public static func reclaim(
         _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage, complete: Bool
     ) -> [MapWrite] {
