@@ -67,14 +67,14 @@ __attribute__((constructor)) static void install(void)
 void clibbpf_capture_begin(void)
 {
 	free(capture.text);
-	capture = (struct capture){ .active = true };
+	capture = (struct capture){.active = true};
 }
 
 char *clibbpf_capture_end(void)
 {
 	char *text = capture.text;
 
-	capture = (struct capture){ 0 };
+	capture = (struct capture){0};
 	return text;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The C side of the BPF module: libbpf's own headers, the kernel's, and the few things Swift cannot reach by itself
- * (a variadic print callback, thread-local capture, calls that need _GNU_SOURCE).
+ * The C side of the BPF module: headers of libbpf and the kernel, and the few things Swift cannot
+ * reach by itself (a variadic print callback, thread-local capture, calls that need _GNU_SOURCE).
  */
 #ifndef CLIBBPF_H
 #define CLIBBPF_H
@@ -13,19 +13,19 @@
 #include <stddef.h>
 #include <sys/vfs.h>
 
-/* Newer than the kernel headers this may be built with; numbers from the kernel's uapi/linux/bpf.h (6.6). */
+/* Newer than the headers this may be built with; from uapi/linux/bpf.h of Linux 6.6. */
 #define CLIBBPF_TCX_INGRESS   46u
 #define CLIBBPF_TCX_EGRESS    47u
 #define CLIBBPF_LINK_TYPE_TCX 11u
 
-/* <linux/btf.h> and <bpf/btf.h> both define the kinds, which makes their names ambiguous in Swift. */
+/* <linux/btf.h> and <bpf/btf.h> both define the kinds: their names are ambiguous in Swift. */
 #define CLIBBPF_BTF_STRUCT  4u
 #define CLIBBPF_BTF_DATASEC 15u
 
 /*
- * From here to the matching end, what libbpf prints on this thread is kept. libbpf calls back on the thread that
- * called it, so captures of different threads never mix. Captures do not nest: the inner one takes the text.
- * Outside of a capture the text is dropped; it never reaches stderr.
+ * From here to the matching end, what libbpf prints on this thread is kept. libbpf calls back on
+ * the thread that called it, so captures of different threads never mix. Captures do not nest: the
+ * inner one takes the text. Outside of a capture the text is dropped; it never reaches stderr.
  */
 void clibbpf_capture_begin(void);
 

@@ -1,3 +1,4 @@
+internal import CLibbpf
 public import SystemPackage
 
 /// What failed, on which object, why, and what to do about it.
@@ -6,7 +7,8 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Storage: Hashable {
             case system(Errno)
-            case verifierRejected, layoutMismatch, incompatibleMap, wrongKind, notFound, unsupported, invalidArgument
+            case verifierRejected, invalidObject, layoutMismatch, incompatibleMap, wrongKind
+            case notFound, unsupported, invalidArgument
         }
 
         private let storage: Storage
@@ -15,6 +17,8 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
         public static func system(_ errno: Errno) -> Code { Code(storage: .system(errno)) }
         /// The kernel's verifier refused a program; ``BPFError/log`` says why.
         public static let verifierRejected = Code(storage: .verifierRejected)
+        /// The bytes are no BPF object that libbpf can read.
+        public static let invalidObject = Code(storage: .invalidObject)
         /// A Swift type and the kernel's or the object's record of it differ in size.
         public static let layoutMismatch = Code(storage: .layoutMismatch)
         /// A pinned map is not what the object defines; ``BPFError/detail`` lists every difference.
@@ -33,6 +37,7 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
             switch storage {
             case .system(let errno): errno.explanation
             case .verifierRejected: "the verifier rejected the program"
+            case .invalidObject: "not a usable BPF object"
             case .layoutMismatch: "sizes differ"
             case .incompatibleMap: "the pinned map does not fit"
             case .wrongKind: "wrong kind of object"
@@ -74,13 +79,15 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
         self.entriesDone = entriesDone
     }
 
-    /// One paragraph for a person: operation, object, reason, advice, then the particulars.
+    /// One paragraph for a person: operation, object, reason, particulars, advice; a log's lines follow.
     public var description: String {
+        let isLog = detail.contains("\n")
         var text = "\(operation) failed on \(subject): \(code)"
         if let errno, code != .system(errno) { text += " (\(errno.explanation))" }
         if let entriesDone { text += ", after \(entriesDone) entries" }
+        if !detail.isEmpty, !isLog { text += ": \(detail)" }
         if let advice { text += "; \(advice)" }
-        if !detail.isEmpty { text += detail.contains("\n") ? ":\n\(detail)" : ": \(detail)" }
+        if isLog { text += ":\n\(detail)" }
         return text
     }
 }
@@ -89,10 +96,22 @@ extension Errno {
     /// `ENOTSUPP`, which the kernel means for itself but lets out of `bpf(2)`; libc has no text for it.
     static let kernelNotSupported = Errno(rawValue: 524)
 
+    /// libbpf's own error numbers begin here (`__LIBBPF_ERRNO__START`); all are about the object.
+    var isOfLibbpf: Bool {
+        rawValue >= __LIBBPF_ERRNO__START.rawValue
+    }
+
     /// The text of the error with its number, so that it can be searched for.
     var explanation: String {
-        self == .kernelNotSupported
-            ? "operation not supported by this kernel object (ENOTSUPP)" : "\(description) (errno \(rawValue))"
+        if self == .kernelNotSupported { return "operation not supported by this kernel object (ENOTSUPP)" }
+        guard isOfLibbpf else { return "\(description) (errno \(rawValue))" }
+        let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer -> String in
+            guard let start = buffer.baseAddress else { return "" }
+            buffer.initialize(repeating: 0)
+            _ = libbpf_strerror(rawValue, start, buffer.count)
+            return String(cString: start)
+        }
+        return "\(text) (libbpf \(rawValue))"
     }
 }
 
@@ -105,6 +124,7 @@ extension BPFError {
         switch errno {
         case .kernelNotSupported, .notSupportedOnSocket: code = .unsupported
         case .noSuchFileOrDirectory where operation == "bpf_obj_get": code = .notFound
+        case _ where errno.isOfLibbpf: code = .invalidObject
         default: code = .system(errno)
         }
         self.init(
@@ -129,6 +149,10 @@ extension BPFError {
             "the directory must exist, on a mounted bpf file system"
         case (.fileExists, "bpf_obj_pin"):
             "something is pinned there already: open it, or remove the file first"
+        case (.argListTooLong, "bpf_map_create"):
+            "max_entries is too large for the map's type"
+        case (.invalidArgument, "bpf_map_create"):
+            "max_entries is 0, or the kernel does not know the map's type, flags or this combination of them"
         case (.noMemory, _):
             "the kernel could not allocate the memory: lower max_entries, or raise the cgroup's memory limit"
         case (.operationNotSupportedByDevice, _):

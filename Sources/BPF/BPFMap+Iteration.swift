@@ -6,13 +6,13 @@ extension BPFMap {
     public func forEachBatch(
         size: Int = 4096, body: (Span<Key>, Span<Value>) throws -> Void
     ) throws {
-        let reader = MapReader(
-            descriptor: descriptor.raw, name: name, info: staticInfo, valueBytes: MemoryLayout<Value>.stride)
-        try reader.forEachBatch(size: size) { keys, values in
-            let keys = UnsafeBufferPointer(keys.bindMemory(to: Key.self))
-            let values = UnsafeBufferPointer(values.bindMemory(to: Value.self))
-            try body(keys.span, values.span)
-        }
+        try reader.forEachBatch(
+            size: size,
+            throwing: { keys, values in
+                let keys = UnsafeBufferPointer(keys.bindMemory(to: Key.self))
+                let values = UnsafeBufferPointer(values.bindMemory(to: Value.self))
+                try body(keys.span, values.span)
+            })
     }
 
     /// Calls `body` with each entry. What is said at ``forEachBatch(size:body:)`` holds here too.
@@ -24,17 +24,30 @@ extension BPFMap {
         }
     }
 
+    /// A copy of all entries. What is said at ``forEachBatch(size:body:)`` holds here too.
+    public func entries() throws(BPFError) -> [(key: Key, value: Value)] {
+        var entries: [(key: Key, value: Value)] = []
+        try reader.forEachBatch(size: 4096) { keys, values in
+            entries.append(
+                contentsOf: zip(keys.bindMemory(to: Key.self), values.bindMemory(to: Value.self)).lazy.map {
+                    (key: $0, value: $1)
+                })
+            return true
+        }
+        return entries
+    }
+
     /// The number of entries, by reading all of them (an array has always as many as it is large).
     public func count() throws(BPFError) -> Int {
-        var count = 0
-        do {
-            try forEachBatch { keys, _ in count += keys.count }
-        } catch let error as BPFError {
-            throw error
-        } catch {
-            // The body above does not throw, so what arrives here came from the reader, which throws BPFError only.
-            throw BPFError(.invalidArgument, operation: "count", subject: "map \(name)", detail: "\(error)")
+        var bytes = 0
+        try reader.forEachBatch(size: 4096) { keys, _ in
+            bytes += keys.count
+            return true
         }
-        return count
+        return bytes / staticInfo.keySize
+    }
+
+    private var reader: MapReader {
+        MapReader(descriptor: descriptor.raw, name: name, info: staticInfo, valueBytes: MemoryLayout<Value>.stride)
     }
 }

@@ -1,6 +1,4 @@
-internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 extension BPFMap {
     /// The distance in bytes between elements of a mappable array: the value's size rounded up to 8.

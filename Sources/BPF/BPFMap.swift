@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// Whether an update may create an entry, replace one, or both.
 public enum UpdateMode: UInt64, Sendable {
@@ -118,64 +117,5 @@ public final class BPFMap<Key: BitwiseCopyable, Value: BitwiseCopyable>: Sendabl
     /// Pins the map at a path in a bpffs, so that it outlives the process.
     public func pin(at path: String) throws(BPFError) {
         try descriptor.pin(at: path)
-    }
-}
-
-extension MapInfo {
-    /// Refuses types whose size is not the kernel's, before the kernel writes past the end of one.
-    func check<Key, Value>(key: Key.Type, value: Value.Type, name: String) throws(BPFError) {
-        let sizes = (MemoryLayout<Key>.size, MemoryLayout<Value>.size)
-        guard sizes == (keySize, valueSize) else {
-            throw BPFError(
-                .layoutMismatch, operation: "open map", subject: "map \(name)",
-                detail: """
-                    key/value of \(keySize)/\(valueSize) bytes in the kernel, \
-                    \(sizes.0)/\(sizes.1) in \(Key.self)/\(Value.self)
-                    """)
-        }
-        // Batches are arrays without gaps; a Swift struct may end before its stride, a C struct never does.
-        guard sizes == (MemoryLayout<Key>.stride, MemoryLayout<Value>.stride) else {
-            throw BPFError(
-                .layoutMismatch, operation: "open map", subject: "map \(name)",
-                detail: "\(Key.self) or \(Value.self) has tail padding that is not part of its size",
-                advice: "declare the record in C, or name the padding")
-        }
-    }
-
-    static func create(
-        type: MapType, name: String, keySize: Int, valueSize: Int, maxEntries: UInt32, flags: MapFlags
-    ) throws(BPFError) -> OwnedDescriptor {
-        var options = bpf_map_create_opts()
-        options.sz = MemoryLayout<bpf_map_create_opts>.size
-        options.map_flags = flags.rawValue
-        let result = bpf_map_create(
-            bpf_map_type(rawValue: type.rawValue), String(name.prefix(15)), UInt32(keySize), UInt32(valueSize),
-            maxEntries, &options)
-        return OwnedDescriptor(adopting: try BPF.check(result, "bpf_map_create", "map \(name)"))
-    }
-
-    func withCurrentMemory(_ descriptor: borrowing OwnedDescriptor) -> MapInfo {
-        var copy = self
-        copy.memlock = FileText.read("/proc/self/fdinfo/\(descriptor.raw)")
-            .flatMap { FileText.number(after: "memlock:", in: $0) }
-        return copy
-    }
-}
-
-/// Small text files of procfs.
-enum FileText {
-    static func read(_ path: String, limit: Int = 4096) -> String? {
-        let number = open(path, O_RDONLY | O_CLOEXEC)
-        guard number >= 0 else { return nil }
-        let descriptor = OwnedDescriptor(adopting: number)
-        return withUnsafeTemporaryAllocation(byteCount: limit, alignment: 1) { buffer in
-            let count = Glibc.read(descriptor.raw, buffer.baseAddress, buffer.count)
-            return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
-        }
-    }
-
-    static func number(after label: String, in text: String) -> UInt64? {
-        text.split(separator: "\n").first { $0.hasPrefix(label) }
-            .flatMap { UInt64($0.dropFirst(label.count).drop { $0 == " " || $0 == "\t" }) }
     }
 }

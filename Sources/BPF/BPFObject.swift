@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// libbpf's object, closed at the end of its owner's life.
 struct ObjectHandle: ~Copyable {
@@ -25,22 +24,42 @@ public struct BPFObject: ~Copyable {
     ///   - name: names the object in errors; libbpf puts its first 8 bytes before the names of data sections' maps.
     /// - Throws: ``BPFError`` when the bytes are no BPF object that libbpf understands.
     public init(image: UnsafeRawBufferPointer, name: String) throws(BPFError) {
+        self.handle = try Self.open(name, "bpf_object__open_mem") {
+            bpf_object__open_mem(image.baseAddress, image.count, $0)
+        }
+        self.name = name
+    }
+
+    /// Parses an ELF object in an array.
+    public init(image: [UInt8], name: String) throws(BPFError) {
+        self.handle = try Self.open(name, "bpf_object__open_mem") { options in
+            image.withUnsafeBytes { bpf_object__open_mem($0.baseAddress, $0.count, options) }
+        }
+        self.name = name
+    }
+
+    /// Parses an ELF object file.
+    public init(file path: String, name: String) throws(BPFError) {
+        self.handle = try Self.open(name, "bpf_object__open_file") { bpf_object__open_file(path, $0) }
+        self.name = name
+    }
+
+    private static func open(
+        _ name: String, _ operation: StaticString, _ call: (UnsafePointer<bpf_object_open_opts>) -> OpaquePointer?
+    ) throws(BPFError) -> ObjectHandle {
         var number: Int32 = 0
         let (pointer, log) = capturingLog { () -> OpaquePointer? in
-            name.withCString { cName in
+            name.withCString { name in
                 var options = bpf_object_open_opts()
                 options.sz = MemoryLayout<bpf_object_open_opts>.size
-                options.object_name = cName
-                let pointer = bpf_object__open_mem(image.baseAddress, image.count, &options)
+                options.object_name = name
+                let pointer = call(&options)
                 number = errno
                 return pointer
             }
         }
-        guard let pointer else {
-            throw BPFError(errno: number, operation: "bpf_object__open_mem", object: name, log: log)
-        }
-        self.handle = ObjectHandle(pointer: pointer)
-        self.name = name
+        guard let pointer else { throw BPFError(errno: number, operation: operation, object: name, log: log) }
+        return ObjectHandle(pointer: pointer)
     }
 
     /// Sets a `const volatile` global of the programs (section `.rodata`) before they are verified, so that the

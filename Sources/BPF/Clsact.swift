@@ -121,9 +121,8 @@ private struct ClsactFilter {
     }
 
     func error(_ result: Int32, _ operation: StaticString, log: String) -> BPFError {
-        let lines = log.split(separator: "\n", omittingEmptySubsequences: true)
         return BPFError(
             errno: Errno(rawValue: -result), operation: "\(operation)", subject: subject,
-            detail: VerifierLog.tail(of: lines, count: 4), log: log)
+            detail: VerifierLog.tail(of: BPFError.meaningful(log), count: 4), log: log)
     }
 }

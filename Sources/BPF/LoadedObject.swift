@@ -8,6 +8,11 @@ public struct LoadedObject: ~Copyable {
     /// The name it was opened with.
     public let name: String
 
+    /// Names of the maps, in the order of the object file, data sections included.
+    public var mapNames: [String] {
+        ObjectContents(handle.pointer).maps.map { String(cString: bpf_map__name($0)) }
+    }
+
     /// A typed handle for a map with one value per key.
     ///
     /// - Throws: ``BPFError/Code/notFound``, or ``BPFError/Code/layoutMismatch`` if the types have not the map's sizes.

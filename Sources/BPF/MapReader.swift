@@ -10,9 +10,26 @@ struct MapReader {
     /// Bytes the kernel copies for one key: the value's size, or for per-CPU maps all CPUs' together.
     let valueBytes: Int
 
-    typealias Body = (_ keys: UnsafeMutableRawBufferPointer, _ values: UnsafeMutableRawBufferPointer) throws -> Void
+    /// Takes the keys and the values of some entries, both without gaps. Returns whether to go on.
+    typealias Body = (_ keys: UnsafeMutableRawBufferPointer, _ values: UnsafeMutableRawBufferPointer) -> Bool
 
-    func forEachBatch(size: Int, _ body: Body) throws {
+    /// The form for callers whose body throws: ends at the first error and passes it on.
+    func forEachBatch(
+        size: Int, throwing body: (UnsafeMutableRawBufferPointer, UnsafeMutableRawBufferPointer) throws -> Void
+    ) throws {
+        var failure: (any Error)?
+        try forEachBatch(size: size) { keys, values in
+            do {
+                try body(keys, values)
+            } catch {
+                failure = error
+            }
+            return failure == nil
+        }
+        if let failure { throw failure }
+    }
+
+    func forEachBatch(size: Int, _ body: Body) throws(BPFError) {
         guard size > 0 else {
             throw BPFError(
                 .invalidArgument, operation: "bpf_map_lookup_batch", subject: "map \(name)",
@@ -25,7 +42,7 @@ struct MapReader {
         defer { cursor.deallocate() }
 
         var started = false
-        var idleInterruptions = 0
+        var idle = 0
         while true {
             var count = UInt32(room.count)
             var options = emptyBatchOptions()
@@ -35,11 +52,11 @@ struct MapReader {
             switch -result {
             case 0, ENOENT, EINTR:
                 // Older kernels end a batch with EINTR when an entry vanished under the reader.
-                idleInterruptions = count == 0 && result == -EINTR ? idleInterruptions + 1 : 0
-                guard idleInterruptions < 1000 else { break }
+                idle = count == 0 ? idle + 1 : 0
+                guard idle < 1000 else { break }
                 if count > 0 {
                     started = true
-                    try body(room.keys(Int(count)), room.values(Int(count)))
+                    guard body(room.keys(Int(count)), room.values(Int(count))) else { return }
                 }
                 if result == -ENOENT { return }
                 continue
@@ -52,12 +69,13 @@ struct MapReader {
             default: break
             }
             try check(result, "bpf_map_lookup_batch", "map \(name)")
+            return
         }
     }
 
     /// Walks the keys. The next key is fetched before an entry is handed over, so that the body may delete entries;
     /// the number of steps is bounded, for the walk begins anew when another process deletes the key it stands on.
-    private func forEachKey(_ room: Room, _ body: Body) throws {
+    private func forEachKey(_ room: Room, _ body: Body) throws(BPFError) {
         var key = [UInt8](repeating: 0, count: max(info.keySize, 1))
         var filled = 0
         var steps = 0
@@ -75,12 +93,12 @@ struct MapReader {
             let current = key
             result = bpf_map_get_next_key(descriptor, current, &key)
             if filled == room.count {
-                try body(room.keys(filled), room.values(filled))
+                guard body(room.keys(filled), room.values(filled)) else { return }
                 filled = 0
             }
         }
         if result != -ENOENT { try check(result, "bpf_map_get_next_key", "map \(name)") }
-        if filled > 0 { try body(room.keys(filled), room.values(filled)) }
+        if filled > 0 { _ = body(room.keys(filled), room.values(filled)) }
     }
 
     /// The two arrays of a batch.

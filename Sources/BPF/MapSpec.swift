@@ -110,47 +110,9 @@ public struct MapSpec: Hashable, Sendable {
         compare("key_size", existing.keySize, keySize)
         compare("value_size", existing.valueSize, valueSize)
         compare("max_entries", existing.maxEntries, maxEntries)
-        compare("map_flags", existing.flags, flags)
+        // dev_map_alloc() adds this flag, since programs get a pointer to the map's own copy of the device.
+        let added: MapFlags = [.deviceMap, .deviceHash].contains(type) ? .readOnlyForPrograms : []
+        compare("map_flags", existing.flags.subtracting(added.subtracting(flags)), flags)
         return found
-    }
-}
-
-/// What the kernel says of an existing map.
-public struct MapInfo: Hashable, Sendable {
-    /// The kernel's id, unique until the map is freed.
-    public let id: UInt32
-    /// The kind of map.
-    public let type: MapType
-    /// The kernel's name, at most 15 bytes.
-    public let name: String
-    /// Size of a key in bytes.
-    public let keySize: Int
-    /// Size of a value in bytes; for per-CPU maps of one CPU's value.
-    public let valueSize: Int
-    /// Most entries it can hold; bytes of data for a ring buffer.
-    public let maxEntries: UInt32
-    /// Creation flags.
-    public let flags: MapFlags
-    /// Kernel memory charged to the map, in bytes (`memlock` of `/proc/self/fdinfo`); `nil` where it cannot be read.
-    /// Since Linux 6.4 it is what the map uses now, before that an estimate made at its creation.
-    public internal(set) var memlock: UInt64?
-
-    init(_ descriptor: borrowing OwnedDescriptor, subject: @autoclosure () -> String) throws(BPFError) {
-        let info = try descriptor.objectInfo(bpf_map_info(), subject: subject())
-        id = info.id
-        type = MapType(rawValue: info.type)
-        name = String(fixed: info.name)
-        keySize = Int(info.key_size)
-        valueSize = Int(info.value_size)
-        maxEntries = info.max_entries
-        flags = MapFlags(rawValue: info.map_flags)
-        memlock = nil
-    }
-}
-
-extension String {
-    /// The text of a C `char name[N]` member, up to its first zero byte.
-    init<Tuple>(fixed tuple: Tuple) {
-        self = withUnsafeBytes(of: tuple) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 }

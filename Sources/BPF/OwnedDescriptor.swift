@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// A file descriptor that is closed at the end of its owner's life, and nowhere else.
 public struct OwnedDescriptor: ~Copyable, Sendable {
@@ -38,7 +37,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 enum DescriptorKind: String {
     case map = "bpf-map"
     case program = "bpf-prog"
-    case link = "bpf_link"
+    case link = "bpf-link"
 
     var noun: String {
         switch self {
@@ -63,7 +62,8 @@ extension OwnedDescriptor {
                 return length < 0 ? nil : String(decoding: buffer[..<length], as: UTF8.self)
             }
         }
-        guard target == "anon_inode:\(kind.rawValue)" else {
+        // Links are called bpf_link by older kernels, bpf-link by newer ones.
+        guard target.replacing("_link", with: "-link") == "anon_inode:\(kind.rawValue)" else {
             throw BPFError(
                 .wrongKind, operation: "bpf_obj_get", subject: path,
                 detail: "a \(kind.noun) was expected, the pin is \(target)",

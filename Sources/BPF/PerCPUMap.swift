@@ -105,11 +105,14 @@ public final class PerCPUMap<Key: BitwiseCopyable, Value: BitwiseCopyable>: Send
     public func forEach(_ body: (Key, [Value]) throws -> Void) throws {
         let bytes = stride * processors
         let reader = MapReader(descriptor: descriptor.raw, name: name, info: staticInfo, valueBytes: bytes)
-        try reader.forEachBatch(size: 1024) { keys, values in
-            for (index, key) in keys.bindMemory(to: Key.self).enumerated() {
-                try body(key, decode(UnsafeMutableRawBufferPointer(rebasing: values[(index * bytes)...].prefix(bytes))))
-            }
-        }
+        try reader.forEachBatch(
+            size: 1024,
+            throwing: { keys, values in
+                for (index, key) in keys.bindMemory(to: Key.self).enumerated() {
+                    try body(
+                        key, decode(UnsafeMutableRawBufferPointer(rebasing: values[(index * bytes)...].prefix(bytes))))
+                }
+            })
     }
 
     /// Pins the map at a path in a bpffs, so that it outlives the process.

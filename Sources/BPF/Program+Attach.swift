@@ -66,6 +66,8 @@ extension Program {
             switch -result {
             case EOPNOTSUPP: "the driver has no native XDP: use the generic mode"
             case EBUSY: "the device has an XDP program already: detach it, or replace it through its pinned link"
+            // Unlike the other hooks, XDP does not answer ENODEV.
+            case EINVAL where !Self.exists(interface): "there is no such device in this thread's network namespace"
             case EINVAL where mode == .native: "the driver may refuse native XDP at this MTU: try the generic mode"
             default: nil
             }
@@ -109,6 +111,12 @@ extension Program {
             default: nil
             }
         return try link(result, subject: "cgroup \(directory)", advice: advice)
+    }
+
+    private static func exists(_ interface: Int32) -> Bool {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(IF_NAMESIZE)) { name in
+            if_indextoname(UInt32(bitPattern: interface), name.baseAddress) != nil
+        }
     }
 
     private func link(_ result: Int32, subject: String, advice: String?) throws(BPFError) -> Link {

@@ -1,6 +1,5 @@
 internal import CLibbpf
 internal import Glibc
-internal import SystemPackage
 
 /// What a test run of a program gave.
 public struct TestRun: Sendable {
@@ -68,7 +67,8 @@ extension Program {
             context: Array(contextOutput.prefix(Int(options.ctx_size_out))), durationPerRun: options.duration)
     }
 
-    /// Runs the program on a packet, with a context given as a C struct (`xdp_md`, `__sk_buff`).
+    /// Runs the program on a packet, with a context given as a record. `struct xdp_md` is one; `struct __sk_buff` has a
+    /// union and must be given as bytes.
     public func testRun<Context: BitwiseCopyable>(
         packet: [UInt8], repeat repetitions: Int = 1, outputCapacity: Int? = nil, context: Context
     ) throws(BPFError) -> TestRun {

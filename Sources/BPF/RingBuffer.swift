@@ -2,7 +2,6 @@ internal import CLibbpf
 internal import Dispatch
 internal import Glibc
 internal import Synchronization
-internal import SystemPackage
 
 /// The records programs write to a ring buffer map, as a stream of batches: one per wake-up, which costs a small
 /// fraction of one per record.

@@ -28,7 +28,8 @@ struct VerifierLog {
     static func tail(of lines: [Substring], count: Int) -> String {
         let kept = lines.suffix(count).map(String.init)
         let omitted = lines.count - kept.count
-        return ((omitted > 0 ? ["(\(omitted) lines omitted)"] : []) + kept).joined(separator: "\n")
+        return ((omitted > 0 ? ["(\(omitted) \(omitted == 1 ? "line" : "lines") omitted)"] : []) + kept).joined(
+            separator: "\n")
     }
 
     private static func isStatistics(_ line: Substring) -> Bool {
@@ -37,7 +38,7 @@ struct VerifierLog {
     }
 
     /// The text between the first pair of single quotes: libbpf writes `prog 'name': ...`.
-    private static func quoted(_ line: Substring) -> String? {
+    static func quoted(_ line: Substring) -> String? {
         let parts = line.split(separator: "'", maxSplits: 2, omittingEmptySubsequences: false)
         return parts.count == 3 ? String(parts[1]) : nil
     }
@@ -53,9 +54,24 @@ extension BPFError {
                 errno: number, detail: verifier.summary(), log: log)
             return
         }
-        let lines = log.split(separator: "\n", omittingEmptySubsequences: true)
+        let lines = Self.meaningful(log)
+        if let line = lines.last(where: { $0.hasPrefix("map '") && $0.contains("failed to create") }) {
+            self.init(
+                errno: number, operation: "bpf_map_create",
+                subject: "map \(VerifierLog.quoted(line) ?? "") of object \(name)", log: log)
+            return
+        }
         self.init(
             errno: number, operation: "\(operation)", subject: "object \(name)",
             detail: VerifierLog.tail(of: lines, count: 4), log: log)
+    }
+
+    /// What libbpf printed, without its prefix, and without lines that repeat what the error says or that mislead:
+    /// the limit on locked memory has no effect on BPF since Linux 5.11.
+    static func meaningful(_ log: String) -> [Substring] {
+        let noise = ["failed to load object", "Failed to bump RLIMIT_MEMLOCK", "Exclusivity flag on"]
+        return log.split(separator: "\n", omittingEmptySubsequences: true)
+            .map { $0.hasPrefix("libbpf: ") ? $0.dropFirst(8) : $0 }
+            .filter { line in !noise.contains { line.contains($0) } }
     }
 }

@@ -1,5 +1,5 @@
-internal import BPF
-internal import NeedletailABI
+public import BPF
+public import NeedletailABI
 public import Planning
 
 /// The datapath's maps, with their types.
@@ -39,7 +39,8 @@ public struct DatapathMaps: Sendable {
         do {
             meta = try .open(pinnedAt: pins.map("nt_meta"))
             if let version = try meta.lookup(0)?.abi_version, version != NT_ABI_VERSION {
-                throw DatapathError.foreignState(pins.root, "layout version \(version), this program's is \(NT_ABI_VERSION)")
+                throw DatapathError.foreignState(
+                    pins.root, "layout version \(version), this program's is \(NT_ABI_VERSION)")
             }
             frontends4 = try .open(pinnedAt: pins.map("nt_frontends4"))
             frontends6 = try .open(pinnedAt: pins.map("nt_frontends6"))
@@ -53,6 +54,16 @@ public struct DatapathMaps: Sendable {
         } catch let error as BPFError where error.code == .layoutMismatch {
             throw DatapathError.foreignState(pins.root, error.description)
         }
+    }
+
+    /// What the agent wrote about itself.
+    public func nodeRecord() throws(BPFError) -> nt_meta {
+        try meta.lookup(0) ?? nt_meta()
+    }
+
+    /// Replaces what the agent wrote about itself.
+    public func store(_ record: nt_meta) throws(BPFError) {
+        try meta.update(0, record)
     }
 
     /// Sizes as the kernel has them.

@@ -80,6 +80,9 @@ public struct AgentLock: ~Copyable, Sendable {
         descriptor = directory
     }
 
+    /// Lets go of it before the process ends.
+    public consuming func release() {}
+
     /// Whether some agent holds the lock.
     public static func isHeld(_ pins: PinDirectory) -> Bool {
         let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -212,14 +212,16 @@ extension BackendRecord {
 }
 
 /// Text in a fixed array of bytes, cut at its end and padded with zeros.
-enum FixedText {
-    static func store<Field>(_ text: String, in field: inout Field) {
+public enum FixedText {
+    /// Stores text, at most the field's size less one byte.
+    public static func store<Field>(_ text: String, in field: inout Field) {
         withUnsafeMutableBytes(of: &field) { bytes in
             for (index, byte) in zip(0..<bytes.count - 1, text.utf8) { bytes[index] = byte }
         }
     }
 
-    static func load<Field>(_ field: Field) -> String {
+    /// The text up to the first zero.
+    public static func load<Field>(_ field: Field) -> String {
         withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 }

@@ -12,6 +12,9 @@ public struct ReclaimCandidates: Sendable, Equatable {
     /// Service ports that no frontend names.
     public var services: Set<ServiceID> = []
 
+    /// Nothing.
+    public init() {}
+
     /// What an image holds for nothing.
     public init(_ image: MapImage) {
         sets = Set(image.sets.keys).subtracting(image.frontends.values.lazy.flatMap(\.sets))
@@ -20,16 +23,14 @@ public struct ReclaimCandidates: Sendable, Equatable {
         services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
     }
 
-    /// Strikes out what is not a candidate in `others` too.
-    ///
-    /// To be done with the candidates of the new image after each plan that is performed between taking candidates and
-    /// freeing them. What was in use for a moment may have been read by a program in that moment: it waits for another
-    /// grace period, even if it is of no use again by now.
-    public mutating func keep(_ others: ReclaimCandidates) {
-        sets.formIntersection(others.sets)
-        backends.formIntersection(others.backends)
-        frontends.formIntersection(others.frontends)
-        services.formIntersection(others.services)
+    /// Takes off what a write names: it may have been in use again since, also if it is not any more.
+    public mutating func keep(namedBy write: MapWrite) {
+        guard case .frontend(let key, let record) = write else { return }
+        frontends.remove(key)
+        if let record {
+            services.remove(record.service)
+            sets.subtract(record.sets)
+        }
     }
 
     /// Whether there is nothing to free.
@@ -54,8 +55,8 @@ extension Planner {
     ///
     /// The caller takes `candidates` from an image, waits for a grace period (programs that still read an old frontend
     /// have then ended, so no new flow can come to name a candidate), and only then looks through the flow table for
-    /// `inUse`. An id is freed when no flow names it; a candidate that is in use again is left alone. After each plan
-    /// performed between the two, the candidates must be reduced by ``ReclaimCandidates/keep(_:)``.
+    /// `inUse`. Writes performed meanwhile take candidates off (``ReclaimCandidates/keep(namedBy:)``). An id is freed when
+    /// no flow names it.
     ///
     /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
     /// lead to a backend that is gone, whose id must then stay. A caller that adds all backends which the tables of the

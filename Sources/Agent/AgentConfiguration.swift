@@ -1,0 +1,38 @@
+public import Dataplane
+public import NetTypes
+public import Netlink
+
+/// Everything the agent is told from outside.
+public struct AgentConfiguration: Sendable {
+    /// The directory of manifests it follows.
+    public var manifests: String
+    /// This node's name, as endpoints carry it in `nodeName`. Lower case, as Kubernetes has it.
+    public var nodeName: String
+    /// Devices that lead out of the node.
+    public var externalDevices: InterfacePattern
+    /// Host ends of workloads' veth pairs.
+    public var workloadDevices: InterfacePattern
+    /// NodePorts are served on the node's addresses in these prefixes; empty: on the addresses of external devices.
+    public var nodePortPrefixes: [CIDR] = []
+    /// Where maps and links are pinned.
+    public var pins = PinDirectory()
+    /// Sizes and timeouts.
+    public var datapath = DatapathSettings()
+    /// How programs are attached.
+    public var attachment = AttachmentOptions()
+    /// Seconds between two looks through the flow table for what has expired.
+    public var collectInterval: Int = 5
+
+    /// The agent's version, as `--version` and `needletail status` show it.
+    public static let version = "0.1.0"
+
+    /// A configuration with the required parts; the rest has defaults.
+    public init(
+        manifests: String, nodeName: String, externalDevices: InterfacePattern, workloadDevices: InterfacePattern
+    ) {
+        self.manifests = manifests
+        self.nodeName = nodeName.lowercased()
+        self.externalDevices = externalDevices
+        self.workloadDevices = workloadDevices
+    }
+}

@@ -1,0 +1,60 @@
+internal import BPF
+internal import Dataplane
+public import Logging
+internal import Manifests
+internal import Netlink
+public import ServiceLifecycle
+
+/// The node agent: loads or adopts the datapath, follows its sources, and reconciles until it is told to stop. The
+/// datapath stays attached and forwarding when it ends, however it ends.
+public struct AgentService: Service {
+    private let configuration: AgentConfiguration
+    private let logger: Logger
+
+    /// An agent that has not begun.
+    public init(_ configuration: AgentConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Runs until the task is cancelled or a graceful shutdown begins.
+    ///
+    /// - Throws: what keeps it from starting: `DatapathError`, `BPFError` with the kernel's log, `NetlinkError`.
+    public func run() async throws {
+        try configuration.pins.create()
+        let lock = try AgentLock(configuration.pins)
+        let datapath = try Datapath.load(configuration.datapath, pins: configuration.pins)
+        // Before the devices are listed, so that none is missed in between.
+        let monitor = try NetlinkMonitor()
+        let manifests = try ManifestDirectory(path: configuration.manifests).follow()
+        let reconciler = try Reconciler(configuration, datapath, logger)
+        try await reconciler.start()
+
+        let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
+        let inbox = Inbox<Reconciler.Input>()
+        let interval = configuration.collectInterval
+        await withTaskGroup { group in
+            group.addTask { for await batch in manifests { inbox.put(.manifests(batch)) } }
+            group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
+            group.addTask {
+                while (try? await Task.sleep(for: .seconds(interval))) != nil {
+                    inbox.put(.tick)
+                    do {
+                        let hasCandidates = await reconciler.beginCollection()
+                        let pass = try await collector.pass(afterGracePeriod: hasCandidates)
+                        if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
+                        if hasCandidates { await reconciler.endCollection(inUse: pass.usage) }
+                    } catch {
+                        logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
+                    }
+                }
+            }
+            group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
+            try? await gracefulShutdown()
+            logger.info("stopping; the datapath goes on forwarding")
+            inbox.finish()
+            group.cancelAll()
+        }
+        lock.release()
+    }
+}

@@ -1,0 +1,142 @@
+internal import Dataplane
+internal import Logging
+internal import NetTypes
+internal import Netlink
+
+/// The node's devices and addresses, and which devices carry the datapath.
+struct Devices {
+    private let configuration: AgentConfiguration
+    private let attachments: Attachments
+    private let logger: Logger
+    private var interfaces: [UInt32: Interface] = [:]
+    private var addresses: Set<InterfaceAddress> = []
+    /// Devices with programs, and the name they had then.
+    private var attached: [UInt32: DeviceRole] = [:]
+    /// Devices that could not be attached to, and why: to try again at the next change, and to say so once.
+    private var failures: [UInt32: String] = [:]
+
+    init(_ configuration: AgentConfiguration, _ attachments: Attachments, _ logger: Logger) {
+        self.configuration = configuration
+        self.attachments = attachments
+        self.logger = logger
+    }
+
+    /// Reads everything anew, and brings attachments in step.
+    mutating func reload() throws {
+        var socket = try NetlinkSocket()
+        interfaces = Dictionary(uniqueKeysWithValues: try socket.listInterfaces().map { ($0.index, $0) })
+        addresses = Set(try socket.listAddresses())
+        for index in Attachments.interfaces(in: configuration.pins) where interfaces[UInt32(bitPattern: index)] == nil {
+            detach(UInt32(bitPattern: index), reason: "the device is gone")
+        }
+        for interface in interfaces.values.sorted(by: { $0.index < $1.index }) { update(interface) }
+    }
+
+    /// Takes in a change. Returns whether the node's addresses may be others now.
+    mutating func apply(_ change: NetlinkMonitor.Change) -> Bool {
+        switch change {
+        case .interfaceAppeared(let interface), .interfaceChanged(let interface):
+            let renamed = interfaces.updateValue(interface, forKey: interface.index)?.name != interface.name
+            update(interface)
+            return renamed
+        case .interfaceVanished(let interface):
+            interfaces[interface.index] = nil
+            failures[interface.index] = nil
+            detach(interface.index, reason: "the device is gone")
+            return true
+        case .addressAdded(let address):
+            addresses = addresses.filter { !($0.isSame(as: address)) }
+            return addresses.insert(address).inserted
+        case .addressRemoved(let address):
+            let before = addresses.count
+            addresses = addresses.filter { !($0.isSame(as: address)) }
+            return addresses.count != before
+        }
+    }
+
+    /// Tries again where attaching has failed.
+    mutating func retry() {
+        for index in failures.keys.sorted() {
+            if let interface = interfaces[index] { update(interface) }
+        }
+    }
+
+    /// Addresses NodePorts are served on.
+    var nodePortAddresses: [IPAddress] {
+        let served = addresses.filter { address in
+            guard address.isUsable, !address.address.isLoopback, !address.address.isLinkLocal else { return false }
+            if configuration.nodePortPrefixes.isEmpty {
+                return interfaces[address.interfaceIndex].map { role(of: $0) == .external } ?? false
+            }
+            return configuration.nodePortPrefixes.contains { $0.contains(address.address) }
+        }
+        return Set(served.map(\.address)).sorted()
+    }
+
+    /// Devices that the configuration names and the node does not have.
+    var missing: [String] {
+        let names = Set(interfaces.values.map(\.name))
+        let wanted = configuration.externalDevices.literalNames + configuration.workloadDevices.literalNames
+        return wanted.filter { !names.contains($0) }
+    }
+
+    /// Number of devices with programs, by role.
+    func count(_ role: DeviceRole) -> Int { attached.values.count { $0 == role } }
+
+    private func role(of interface: Interface) -> DeviceRole? {
+        guard !interface.isLoopback else { return nil }
+        if configuration.externalDevices.matches(interface.name) { return .external }
+        if configuration.workloadDevices.matches(interface.name) { return .workload }
+        return nil
+    }
+
+    private mutating func update(_ interface: Interface) {
+        guard let role = role(of: interface) else {
+            detach(interface.index, reason: "the configuration does not name it any more")
+            return
+        }
+        guard attached[interface.index] != role else { return }
+        do {
+            let outcome = try attachments.attach(interface, role: role)
+            attached[interface.index] = role
+            failures[interface.index] = nil
+            for fallback in outcome.fallbacks {
+                logger.notice("fallback", metadata: ["device": "\(interface.name)", "reason": "\(fallback)"])
+            }
+            let programs = outcome.attached.map { "\($0.program.name) (\($0.mechanism.rawValue))" }
+            logger.info(
+                "attached",
+                metadata: [
+                    "device": "\(interface.name)", "role": "\(role.rawValue)",
+                    "programs": "\(programs.joined(separator: ", "))",
+                ])
+        } catch {
+            let reason = "\(error)"
+            if failures.updateValue(reason, forKey: interface.index) != reason {
+                logger.error(
+                    "cannot attach; it is tried again",
+                    metadata: ["device": "\(interface.name)", "reason": "\(reason)"])
+            }
+        }
+    }
+
+    private mutating func detach(_ index: UInt32, reason: String) {
+        let pinned = Attachments.interfaces(in: configuration.pins).contains(Int32(bitPattern: index))
+        guard attached.removeValue(forKey: index) != nil || pinned else { return }
+        do {
+            try attachments.detach(interface: Int32(bitPattern: index))
+            logger.info(
+                "detached",
+                metadata: ["device": "\(interfaces[index]?.name ?? "#\(index)")", "reason": "\(reason)"])
+        } catch {
+            logger.error("cannot detach", metadata: ["device": "#\(index)", "reason": "\(error)"])
+        }
+    }
+}
+
+extension InterfaceAddress {
+    /// Whether both are the same address of the same device, whatever has changed about it.
+    fileprivate func isSame(as other: InterfaceAddress) -> Bool {
+        interfaceIndex == other.interfaceIndex && address == other.address && prefixLength == other.prefixLength
+    }
+}

@@ -1,0 +1,245 @@
+internal import Dataplane
+internal import Glibc
+internal import Logging
+internal import Manifests
+internal import NeedletailABI
+internal import NetTypes
+internal import Netlink
+internal import Planning
+internal import Resolver
+internal import ServiceModel
+
+/// Keeps the maps equal to what the objects and the node ask for. The only writer of the maps of the control plane.
+///
+/// Everything that can change the desired state arrives by ``handle(_:)``; each call ends with maps that are in step,
+/// or with a failure that is logged and tried again at the next call or tick.
+actor Reconciler {
+    /// What there is to react to.
+    enum Input: Sendable {
+        case manifests(ManifestBatch)
+        case network(NetlinkMonitor.Event)
+        /// Time to try again what has failed.
+        case tick
+    }
+
+    private let configuration: AgentConfiguration
+    private let datapath: Datapath
+    private let logger: Logger
+    private let executor = QueueExecutor(label: "needletail.reconciler")
+
+    private var devices: Devices
+    private var kernelMaps: KernelMaps
+    private var image: MapImage
+    private var catalog = Catalog()
+    private var resolver = Resolver()
+    private var context: NodeContext
+    private var resolved: [ObjectName: ResolvedService] = [:]
+    private var reported = ReportedProblems()
+    /// Something changed, or a sync failed, since the last one that succeeded.
+    private var isDirty = true
+    /// The last plan had no problems: every frontend leads where it should.
+    private var isComplete = false
+    /// What may be freed when the flow table has been looked through.
+    private var candidates = ReclaimCandidates()
+    private var meta: nt_meta
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(_ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger) throws {
+        self.configuration = configuration
+        self.datapath = datapath
+        self.logger = logger
+        devices = Devices(
+            configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment), logger)
+        kernelMaps = KernelMaps(datapath.maps)
+        image = try kernelMaps.read()
+        context = NodeContext(nodeName: configuration.nodeName)
+        meta = NodeRecord.starting(configuration)
+    }
+
+    /// Attaches to the devices there are. Programs of an earlier agent are replaced in place.
+    func start() throws {
+        try NodeRecord.store(meta, in: datapath.maps)
+        try devices.reload()
+        updateContext()
+        logger.info(
+            datapath.adopted ? "adopted the datapath of an earlier agent" : "loaded the datapath",
+            metadata: [
+                "pins": "\(configuration.pins.root)", "frontends": "\(image.frontends.count)",
+                "external": "\(devices.count(.external))", "workload": "\(devices.count(.workload))",
+            ])
+        for name in devices.missing {
+            logger.warning(
+                "there is no such device; it is attached to when it appears", metadata: ["device": "\(name)"])
+        }
+        if devices.count(.external) + devices.count(.workload) == 0 {
+            logger.warning(
+                "no device carries the datapath yet",
+                metadata: [
+                    "external": "\(configuration.externalDevices)", "workload": "\(configuration.workloadDevices)",
+                ])
+        }
+    }
+
+    /// Takes in what has arrived, and brings the maps in step.
+    func handle(_ inputs: [Input]) {
+        for input in inputs {
+            switch input {
+            case .manifests(let batch): take(batch)
+            case .network(let event): take(event)
+            case .tick: devices.retry()
+            }
+        }
+        if isDirty { sync() }
+    }
+
+    // MARK: Input
+
+    private func take(_ batch: ManifestBatch) {
+        reported.report(batch.problems.map(\.description), as: .manifests, logger)
+        for note in batch.notes { logger.debug("ignored", metadata: ["manifest": "\(note)"]) }
+        let changes = catalog.apply(batch.events)
+        if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        for name in changes.services { resolve(name) }
+        if !changes.isEmpty { isDirty = true }
+    }
+
+    private func take(_ event: NetlinkMonitor.Event) {
+        var addressesChanged = false
+        switch event {
+        case .changed(let changes):
+            for change in changes where devices.apply(change) { addressesChanged = true }
+        case .overrun:
+            do {
+                try devices.reload()
+                addressesChanged = true
+            } catch {
+                logger.error("cannot list the devices", metadata: ["reason": "\(error)"])
+            }
+        }
+        if addressesChanged { updateContext() }
+    }
+
+    private func updateContext() {
+        let node = catalog.nodes[configuration.nodeName]
+        let updated = NodeContext(
+            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: devices.nodePortAddresses,
+            nodeAddresses: ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) })
+        guard updated != context else { return }
+        if updated.nodePortAddresses != context.nodePortAddresses {
+            logger.info(
+                "NodePort addresses changed",
+                metadata: ["addresses": "\(updated.nodePortAddresses.map(\.description).joined(separator: " "))"])
+        }
+        context = updated
+        for name in catalog.services.keys { resolve(name) }
+        isDirty = true
+    }
+
+    private func resolve(_ name: ObjectName) {
+        resolved[name] = catalog.services[name].map {
+            resolver.resolve($0, slices: catalog.slices(of: name), context: context)
+        }
+    }
+
+    // MARK: Sync
+
+    /// Programs what is desired. Before the source has told everything there is nothing to compare with: what an
+    /// earlier agent left goes on working.
+    private func sync() {
+        guard catalog.isSynced else { return }
+        let started = ContinuousClock.now
+        do {
+            let desired = resolver.merge(resolved.values.sorted { $0.name < $1.name })
+            reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
+            reported.report(desired.problems.map(\.description), as: .objects, logger)
+            var plan = try Planner.plan(from: image, to: desired)
+            if !plan.problems.isEmpty, try reclaimNow() > 0 {
+                plan = try Planner.plan(from: image, to: desired)
+            }
+            try perform(plan.writes)
+            reported.report(plan.problems.map(\.description), as: .capacity, logger)
+            isComplete = plan.problems.isEmpty
+            isDirty = false
+            try noteSync(failed: false)
+            if !plan.isEmpty {
+                logger.info(
+                    "synced",
+                    metadata: [
+                        "services": "\(desired.services.count)", "frontends": "\(desired.frontends.count)",
+                        "writes": "\(plan.writes.count)",
+                        "milliseconds": "\((ContinuousClock.now - started).milliseconds)",
+                    ])
+            }
+        } catch {
+            logger.error(
+                "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            try? noteSync(failed: true)
+        }
+    }
+
+    /// Performs writes and keeps the image in step. After a failure only the kernel knows what the maps hold.
+    private func perform(_ writes: [MapWrite]) throws {
+        do {
+            try kernelMaps.perform(writes)
+            for write in writes {
+                image.apply(write)
+                candidates.keep(namedBy: write)
+            }
+        } catch {
+            image = try kernelMaps.read()
+            throw error
+        }
+    }
+
+    private func noteSync(failed: Bool) throws {
+        if failed {
+            meta.sync_failures += 1
+        } else {
+            meta.syncs += 1
+            meta.last_sync = NodeRecord.now()
+        }
+        try NodeRecord.store(meta, in: datapath.maps)
+    }
+
+    // MARK: Collection
+
+    /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
+    func beginCollection() -> Bool {
+        candidates = ReclaimCandidates(image)
+        return !candidates.isEmpty
+    }
+
+    /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
+    func endCollection(inUse: FlowUsage) {
+        do {
+            try reclaim(inUse: inUse)
+        } catch {
+            logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// The same at once, when a map is full.
+    private func reclaimNow() throws -> Int {
+        guard beginCollection() else { return 0 }
+        let collector = FlowCollector(datapath, configuration.datapath.timeouts)
+        return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
+    }
+
+    @discardableResult
+    private func reclaim(inUse: FlowUsage) throws -> Int {
+        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: isComplete)
+        candidates = ReclaimCandidates()
+        try perform(writes)
+        if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
+        return writes.count
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds and tenths.
+    fileprivate var milliseconds: Double {
+        let tenths = components.seconds * 10_000 + components.attoseconds / 100_000_000_000_000
+        return Double(tenths) / 10
+    }
+}

@@ -1,0 +1,57 @@
+internal import CLinux
+public import Netlink
+
+/// A veth pair between two hosts, both ends up.
+///
+/// XDP sees what the other end sent as it left that host, so checksums must be complete and segments small: TX checksum
+/// offload, TSO and GSO are off at both ends. GRO is on, which also gives a veth the NAPI context that `XDP_TX` and
+/// `XDP_REDIRECT` into it need (`veth_set_features` in `drivers/net/veth.c`).
+public struct Wire: Sendable {
+    /// An end of a wire: a device of a host.
+    public struct End: Sendable {
+        /// The host.
+        public let host: Host
+        /// The device, as it was when the wire was made.
+        public let device: Interface
+    }
+
+    /// The end given first.
+    public let a: End
+    /// The end given second.
+    public let b: End
+
+    /// Joins two hosts. Device names are 1 to 15 bytes; hardware addresses are random unless given.
+    public init(
+        _ a: Host, _ aName: String, _ b: Host, _ bName: String, aMAC: MACAddress? = nil, bMAC: MACAddress? = nil
+    ) throws {
+        let peer = VethEnd(name: bName, hardwareAddress: bMAC, namespace: b.namespace.rawDescriptor)
+        try a.namespace.withNetlink {
+            try $0.createVeth(VethEnd(name: aName, hardwareAddress: aMAC), peer: peer)
+        }
+        self.a = try Self.prepare(a, aName)
+        self.b = try Self.prepare(b, bName)
+    }
+
+    /// Takes the wire away.
+    public func cut() throws {
+        let index = a.device.index
+        try a.host.namespace.withNetlink { try $0.deleteInterface(index) }
+    }
+
+    private static func prepare(_ host: Host, _ name: String) throws -> End {
+        let index = try host.device(name).index
+        try host.namespace.run {
+            for (offload, isOn) in [
+                (NT_OFFLOAD_TSO, false), (NT_OFFLOAD_GSO, false), (NT_OFFLOAD_TX_CHECKSUM, false),
+                (NT_OFFLOAD_GRO, true),
+            ] {
+                let result = nt_set_offload(name, offload, isOn ? 1 : 0)
+                guard result == 0 else {
+                    throw LabError("set offload \(offload.rawValue) of", "\(name) of \(host.name)", .system(-result))
+                }
+            }
+        }
+        try host.namespace.withNetlink { try $0.setUp(index) }
+        return End(host: host, device: try host.device(name))
+    }
+}

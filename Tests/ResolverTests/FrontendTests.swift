@@ -1,0 +1,199 @@
+import NetTypes
+import Resolver
+import ServiceModel
+import Testing
+
+/// Which Services are balanced, and at which addresses: sections 2.1, 2.6, 2.7.
+@Suite struct FrontendTests {
+    private func resolve(_ service: Service, _ resolver: Resolver = full) -> ResolvedService {
+        resolver.resolve(service, slices: [slice(["1L", "2R"]), slice(["3R"], name: "6", v6: true)], context: context)
+    }
+
+    private func keys(_ service: Service) -> [String] { resolve(service).frontends.map(\.key.description) }
+
+    @Test func everyKind() {
+        #expect(
+            keys(fullService()) == [
+                "192.0.2.10:30080/TCP", "203.0.113.1:80/TCP", "203.0.113.2:80/TCP", "203.0.113.3:80/TCP",
+            ])
+    }
+
+    @Test func skipped() {
+        func note(_ change: (inout Service) -> Void) -> [ResolutionNote] {
+            var service = fullService()
+            change(&service)
+            let resolved = resolve(service)
+            #expect(resolved.frontends.isEmpty && resolved.servingBackends.isEmpty)
+            return resolved.notes
+        }
+        #expect(note { $0.proxyName = "" } == [.skipped(.otherProxy(""))])
+        #expect(note { $0.proxyName = "cilium" } == [.skipped(.otherProxy("cilium"))])
+        #expect(note { $0.type = .externalName } == [.skipped(.externalName)])
+        #expect(note { $0.clusterIP = "None" } == [.skipped(.headless)])
+        #expect(note { $0.clusterIP = "" } == [.skipped(.noClusterIP)])
+    }
+
+    @Test func aNamedProxyServesWhatNamesIt() {
+        let named = Resolver(options: .init(serviceProxyName: "needletail"))
+        var service = fullService()
+        #expect(resolve(service, named).notes == [.skipped(.notForThisProxy)])
+        service.proxyName = "needletail"
+        #expect(!resolve(service, named).frontends.isEmpty)
+    }
+
+    @Test func families() {
+        var service = fullService()
+        service.clusterIPs = ["203.0.113.1", "2001:db8:2::1"]
+        service.ipFamilies = ["IPv4", "IPv6"]
+        service.externalIPs.append("2001:db8:2::2")
+        let resolved = resolve(service)
+        #expect(resolved.frontend("203.0.113.1", 80)?.internal.short == "1 2")
+        for address in ["2001:db8:2::1", "2001:db8:2::2"] {
+            #expect(resolved.frontend(address, 80)?.internal.short == "3")
+        }
+        #expect(resolved.frontend("2001:db8:1::10", 30080)?.internal.short == "3")
+        #expect(resolved.servingBackends.count == 3)
+    }
+
+    @Test func withoutAClusterIPOfAFamilyTheServiceIsNotInIt() {
+        var service = fullService()
+        service.externalIPs.append("2001:db8:2::2")
+        #expect(resolve(service).frontends.allSatisfy { $0.key.address.family == .v4 })
+        #expect(resolve(service).servingBackends.count == 2)
+    }
+
+    @Test func familiesFromClusterIPWhenNoneAreGiven() {
+        var service = plainService()
+        service.ipFamilies = []
+        service.clusterIPs = []
+        #expect(keys(service) == ["203.0.113.1:80/TCP"])
+        service.clusterIP = "2001:db8:2::1"
+        #expect(keys(service) == ["[2001:db8:2::1]:80/TCP"])
+    }
+
+    @Test func legacyAddressesAreRead() {
+        var service = plainService()
+        service.clusterIPs = ["203.000.113.001"]
+        #expect(keys(service) == ["203.0.113.1:80/TCP"])
+    }
+
+    @Test func fieldsMakeFrontendsWhateverTheTypeSays() {
+        var service = fullService()
+        service.type = .clusterIP
+        #expect(resolve(service).frontends.count == 4)
+    }
+
+    @Test func loadBalancersThatAreNotOurs() {
+        var service = plainService()
+        service.loadBalancerIngress = [
+            LoadBalancerIngress(ip: "203.0.113.3", ipMode: "Proxy"), LoadBalancerIngress(hostname: "lb.example.com"),
+            LoadBalancerIngress(ip: "203.0.113.4", ipMode: "VIP"), LoadBalancerIngress(ip: "203.0.113.5"),
+        ]
+        #expect(keys(service) == ["203.0.113.1:80/TCP", "203.0.113.4:80/TCP", "203.0.113.5:80/TCP"])
+        #expect(resolve(service).notes.first?.description.contains("203.0.113.3") == true)
+    }
+
+    @Test func sctpIsReportedAndNotBalanced() {
+        var service = plainService()
+        service.ports.append(ServicePort(name: "s", protocolName: "SCTP", port: 9))
+        #expect(keys(service) == ["203.0.113.1:80/TCP"])
+        #expect(resolve(service).notes == [.notBalanced(ServicePortName(service: web, port: "s", transport: .sctp))])
+    }
+
+    @Test func invalidValuesAreReportedAndTheRestGoesOn() {
+        var service = fullService()
+        service.externalIPs = ["nonsense", "203.0.113.2", "0.0.0.0"]
+        service.loadBalancerIngress.append(LoadBalancerIngress(ip: "1.2.3"))
+        service.ports = [
+            ServicePort(name: "a", port: 80, nodePort: 70_000), ServicePort(name: "b", port: 0),
+            ServicePort(name: "c", port: 70_000), ServicePort(name: "d", protocolName: "QUIC", port: 443),
+            ServicePort(name: "e", port: 80), ServicePort(name: "a", port: 81), ServicePort(name: "f", port: -1),
+            ServicePort(name: "g", port: 82, nodePort: 30082), ServicePort(name: "h", port: 83, nodePort: 30082),
+        ]
+        let resolved = resolve(service)
+        #expect(
+            resolved.problems.map(\.path).sorted() == [
+                "spec.externalIPs[0]", "spec.externalIPs[2]", "spec.ports[0].nodePort", "spec.ports[1].port",
+                "spec.ports[2].port", "spec.ports[3].protocol", "spec.ports[4].port", "spec.ports[5].name",
+                "spec.ports[6].port", "spec.ports[8].nodePort", "status.loadBalancer.ingress[1].ip",
+            ])
+        #expect(resolved.problemTexts.contains("spec.ports[2].port: 70000 is not a port: must be 1-65535"))
+        let clusterPorts = resolved.frontends.filter { $0.kind == .clusterIP }.map(\.key.port)
+        #expect(clusterPorts == [80, 82, 83])
+        #expect(resolved.frontends.filter { $0.kind == .nodePort }.map(\.key.port) == [30082])
+    }
+
+    @Test func familyAndAddressMustAgree() {
+        var service = plainService()
+        service.ipFamilies = ["IPv6", "IPX"]
+        service.clusterIPs.append("203.0.113.9")
+        let resolved = resolve(service)
+        #expect(resolved.frontends.isEmpty && resolved.notes == [.skipped(.noClusterIP)])
+        #expect(resolved.problems.map(\.path) == ["spec.clusterIPs[0]", "spec.ipFamilies[1]"])
+    }
+
+    @Test(
+        arguments: [
+            ([String](), nil), (["198.18.0.0/16"], ["198.18.0.0/16"]), ([" 198.18.0.0/16 "], ["198.18.0.0/16"]),
+            (["198.18.0.0/16", "0.0.0.0/0"], nil), (["2001:db8::/32"], nil), (["198.18.0.0/33"], []),
+            (["2001:db8::/320"], nil), (["192.0.2.0/24"], ["192.0.2.0/24", "203.0.113.3/32"]),
+        ] as [([String], [String]?)])
+    func sourceRanges(_ ranges: [String], _ expected: [String]?) throws {
+        var service = fullService()
+        service.loadBalancerSourceRanges = ranges
+        let resolved = resolve(service)
+        #expect(try #require(resolved.frontend(.loadBalancer)).allowedSources?.map(\.description) == expected)
+        for kind in [FrontendKind.clusterIP, .externalIP, .nodePort] {
+            #expect(try #require(resolved.frontend(kind)).allowedSources == nil)
+        }
+    }
+
+    @Test func whatTheDatapathCannotEnforceIsWithheldAndReported() {
+        var service = fullService()
+        service.loadBalancerSourceRanges = ["198.18.0.0/16"]
+        service.sessionAffinity = .clientIP(timeoutSeconds: 60)
+        let withheld = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(withheld.frontend(.loadBalancer) == nil)
+        #expect(withheld.frontend(.clusterIP) != nil && withheld.frontend(.externalIP) != nil)
+        #expect(withheld.problems.map(\.path) == ["spec.loadBalancerSourceRanges", "spec.sessionAffinity"])
+        service.loadBalancerSourceRanges = []
+        service.sessionAffinity = .none
+        let open = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(open.frontend(.loadBalancer) != nil && open.problems.isEmpty)
+    }
+
+    @Test func healthCheckCountsLocalReadyAddresses() {
+        var service = fullService()
+        service.healthCheckNodePort = 32000
+        #expect(resolve(service).healthCheck == nil)
+        service.externalTrafficPolicy = .local
+        service.ports.append(ServicePort(name: "b", port: 81))
+        let ports = [EndpointPort(port: 8080), EndpointPort(name: "b", port: 8081)]
+        let slices = [slice(["1L", "2L", "3Lt", "4R", "5Ln"], ports: ports)]
+        let check = full.resolve(service, slices: slices, context: context).healthCheck
+        #expect(check?.port == 32000)
+        #expect(check?.localEndpoints == [.v4: 2])
+        service.type = .nodePort
+        #expect(resolve(service).healthCheck == nil)
+    }
+
+    @Test(arguments: [(60, 60, 0), (0, 10_800, 1), (86_401, 10_800, 1)])
+    func affinity(_ seconds: Int, _ taken: Int, _ problems: Int) {
+        var service = plainService()
+        service.sessionAffinity = .clientIP(timeoutSeconds: seconds)
+        let resolved = resolve(service)
+        #expect(resolved.frontend(.clusterIP)?.affinity == .clientIP(timeoutSeconds: taken))
+        #expect(resolved.problems.count == problems)
+    }
+
+    @Test func primaryAddressesOfANode() {
+        let node = Node(
+            name: here, internalIPs: ["bad", "192.0.2.10", "192.0.2.11"],
+            externalIPs: ["203.0.113.10", "2001:db8::10"],
+            zone: "a")
+        let found = NodeContext(nodeName: here, node: node)
+        #expect(found.nodePortAddresses.map(\.description) == ["192.0.2.10", "2001:db8::10"])
+        #expect(found.nodeAddresses.count == 4 && found.zone == "a")
+        #expect(NodeContext(nodeName: here, node: nil) == NodeContext(nodeName: here))
+    }
+}
