@@ -24,6 +24,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
     .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
+let planningTestDependencies: [Target.Dependency] = [
+    "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes", "NeedletailABI",
+]
+
 let package = Package(
     name: "needletail",
     products: [
@@ -86,6 +90,11 @@ let package = Package(
         target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
         tests("NetTypes", ["NetTypes"]),
+        .target(
+            name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
+            swiftSettings: settings),
+        tests("Planning", planningTestDependencies + ["PlanningTestSupport"]),
+        tests("CrashPoint", planningTestDependencies + ["PlanningTestSupport", "Dataplane", "BPF"]),
         tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
         tests("Maglev", ["Maglev", "NetTypes"]),
         tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),

@@ -187,6 +187,8 @@ actor Reconciler {
                 candidates.keep(namedBy: write)
             }
         } catch {
+            // Some of the writes were performed, nobody knows which: any candidate may have been in use again.
+            candidates = ReclaimCandidates()
             image = try kernelMaps.read()
             throw error
         }
@@ -228,9 +230,15 @@ actor Reconciler {
 
     @discardableResult
     private func reclaim(inUse: FlowUsage) throws -> Int {
-        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: isComplete)
+        var inUse = inUse
+        // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
+        // a map that was full once stays full.
+        if !isComplete { inUse.backends.formUnion(try kernelMaps.backends(namedBy: image.sets.values)) }
+        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: true)
         candidates = ReclaimCandidates()
         try perform(writes)
+        // There may be room now for what did not fit.
+        if !isComplete, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
         return writes.count
     }

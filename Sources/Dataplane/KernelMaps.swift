@@ -150,6 +150,11 @@ public struct KernelMaps: ~Copyable {
             bytes.bindMemory(to: UInt32.self).prefix(Int(record.slots)).map { BackendID(rawValue: $0) }
         }
     }
+
+    /// The backends that the tables of these sets name: those whose ids must stay whatever else is known.
+    public func backends(namedBy sets: some Sequence<SetRecord>) throws -> Set<BackendID> {
+        try sets.reduce(into: []) { $0.formUnion(try slots(of: $1)) }
+    }
 }
 
 extension MapWrite {

@@ -59,7 +59,8 @@ extension Planner {
     /// no flow names it.
     ///
     /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
-    /// lead to a backend that is gone, whose id must then stay.
+    /// lead to a backend that is gone, whose id must then stay. A caller that adds all backends which the tables of the
+    /// image's sets name to `inUse` can say so too, and must where a shortage lasts: ids would run out otherwise.
     public static func reclaim(
         _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage, complete: Bool
     ) -> [MapWrite] {
