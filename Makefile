@@ -11,7 +11,7 @@ BPF_CLANG ?= clang-14
 CLANG_FORMAT ?= clang-format-14
 BPF_INCLUDES := -Ibpf -isystem /usr/include/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror $(BPF_INCLUDES)
-BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h)
+BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h bpf/abi/*/*.h)
 BPF_OBJECTS := bpf/out/needletail.bpf.o bpf/out/bench.bpf.o
 BPF_FIXTURES := $(patsubst Tests/BPFTests/fixtures/%.bpf.c,bpf/out/%.bpf.o,$(wildcard Tests/BPFTests/fixtures/*.bpf.c))
 

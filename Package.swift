@@ -42,6 +42,7 @@ let package = Package(
             name: "CLibbpf", path: "CLibbpf",
             // Statically, so that one file is all a node needs.
             linkerSettings: [.linkedLibrary(":libbpf.a"), .linkedLibrary(":libelf.a"), .linkedLibrary(":libz.a")]),
+        .systemLibrary(name: "BenchABI", path: "bpf/abi/bench"),
         .target(name: "CLinux"),
         .target(name: "CBPFObjects"),
 
@@ -62,6 +63,16 @@ let package = Package(
             ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
                 systemPackage]),
 
+        // Measuring.
+        target(
+            "Benchmark",
+            ["BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
+                "CBPFObjects"]),
+        .executableTarget(
+            name: "needletail-bench", dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            swiftSettings: settings),
+
+        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
         tests("NetTypes", ["NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
     ],
