@@ -47,6 +47,7 @@ let package = Package(
             name: "CLibbpf", path: "CLibbpf",
             // Statically, so that one file is all a node needs.
             linkerSettings: [.linkedLibrary(":libbpf.a"), .linkedLibrary(":libelf.a"), .linkedLibrary(":libz.a")]),
+        .systemLibrary(name: "BenchABI", path: "bpf/abi/bench"),
         .target(name: "CLinux"),
         .target(name: "CBPFObjects"),
 
@@ -89,6 +90,16 @@ let package = Package(
         // Networks of namespaces, for tests, demo and benchmarks.
         target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
+        // Measuring.
+        target(
+            "Benchmark",
+            ["BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
+                "CBPFObjects"]),
+        .executableTarget(
+            name: "needletail-bench", dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            swiftSettings: settings),
+
+        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
         tests("NetTypes", ["NetTypes"]),
         .target(
             name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
