@@ -80,11 +80,20 @@ let package = Package(
         // Networks of namespaces, for tests, demo and benchmarks.
         target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
+        .executableTarget(
+            name: "needletail-demo",
+            dependencies: [
+                "NetLab", "Dataplane", "Netlink", "NetTypes", "NeedletailABI", "BPF", "CLinux", argumentParser,
+            ],
+            swiftSettings: settings),
+
         tests("NetTypes", ["NetTypes"]),
         tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
         tests("Maglev", ["Maglev", "NetTypes"]),
         tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
         tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
+        .testTarget(
+            name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),

@@ -9,7 +9,7 @@ struct NeedletailDemo: ParsableCommand {
         discussion: """
             Builds a node with pods and a client outside from network namespaces, runs the real needletail-agent on it, \
             and changes a Service under load. Nothing outside these namespaces is touched, and nothing is left behind, \
-            even by kill -9 (but for a directory of manifests in /tmp). Needs root. \
+            even by kill -9 (but for a directory of manifests in $TMPDIR or /tmp). Needs root. \
             The exit status is 0 when every claim held, and 1 otherwise.
             """)
 

@@ -17,8 +17,10 @@ final class Workspace {
     init() throws {
         let result = nt_unshare_mounts()
         guard result == 0 else { throw DemoError.files("make a mount namespace", -result) }
-        var template = Array("/tmp/needletail-demo-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw DemoError.files("make a directory in /tmp", errno) }
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+        let pattern = "\(parent.hasPrefix("/") ? parent : "/tmp")/needletail-demo-XXXXXX"
+        var template = Array(pattern.utf8CString)
+        guard mkdtemp(&template) != nil else { throw DemoError.files("make \(pattern)", errno) }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         for directory in [manifests, bpf] where mkdir(directory, 0o700) != 0 {
             throw DemoError.files("make \(directory)", errno)
