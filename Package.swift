@@ -27,7 +27,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 let package = Package(
     name: "needletail",
     products: [
-        .library(name: "BPF", targets: ["BPF"]),
+        .library(name: "BPF", targets: ["BPF"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -60,14 +60,19 @@ let package = Package(
         // Where both meet.
         target(
             "Dataplane",
-            ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
-                systemPackage]),
+            [
+                "BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
+                systemPackage,
+            ]),
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         target(
             "Agent",
-            ["Dataplane", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
-                logging, lifecycle]),
+            [
+                "Dataplane", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel", "NetTypes",
+                "NeedletailABI", "BPF",
+                logging, lifecycle,
+            ]),
 
         // Programs: arguments in, a library called.
         .executableTarget(

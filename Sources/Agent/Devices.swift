@@ -54,6 +54,13 @@ struct Devices {
         }
     }
 
+    /// Tries again where attaching has failed.
+    mutating func retry() {
+        for index in failures.keys.sorted() {
+            if let interface = interfaces[index] { update(interface) }
+        }
+    }
+
     /// Addresses NodePorts are served on.
     var nodePortAddresses: [IPAddress] {
         let served = addresses.filter { address in
@@ -107,7 +114,7 @@ struct Devices {
             let reason = "\(error)"
             if failures.updateValue(reason, forKey: interface.index) != reason {
                 logger.error(
-                    "cannot attach; it is tried again when the device changes",
+                    "cannot attach; it is tried again",
                     metadata: ["device": "\(interface.name)", "reason": "\(reason)"])
             }
         }

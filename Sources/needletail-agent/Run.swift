@@ -26,7 +26,9 @@ struct Run: AsyncParsableCommand {
     @OptionGroup(title: "Sizes") var sizes: SizeOptions
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
 
-    @Option(help: ArgumentHelp("Pin maps and links here; a bpf file system is mounted if there is none.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("Pin maps and links here; a bpf file system is mounted if there is none.", valueName: "path")
+    )
     var pinDirectory = PinDirectory.standard
 
     @Option(help: "Log from this level on: trace, debug, info, notice, warning, error.")
@@ -52,7 +54,8 @@ struct Run: AsyncParsableCommand {
         logger.logLevel = logLevel
         let services = ServiceGroup(
             services: [AgentService(configuration, logger: logger)],
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         do {
             try await services.run()
         } catch {
@@ -71,7 +74,8 @@ struct DeviceOptions: ParsableArguments {
     var externalDevices = InterfacePattern.standardExternal
 
     @Option(
-        help: ArgumentHelp("Host ends of workloads' veth pairs; new ones are attached to as they appear.", valueName: "patterns"))
+        help: ArgumentHelp(
+            "Host ends of workloads' veth pairs; new ones are attached to as they appear.", valueName: "patterns"))
     var workloadDevices = InterfacePattern.standardWorkload
 
     @Option(

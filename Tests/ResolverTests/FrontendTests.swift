@@ -148,6 +148,20 @@ import Testing
         }
     }
 
+    @Test func whatTheDatapathCannotEnforceIsWithheldAndReported() {
+        var service = fullService()
+        service.loadBalancerSourceRanges = ["198.18.0.0/16"]
+        service.sessionAffinity = .clientIP(timeoutSeconds: 60)
+        let withheld = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(withheld.frontend(.loadBalancer) == nil)
+        #expect(withheld.frontend(.clusterIP) != nil && withheld.frontend(.externalIP) != nil)
+        #expect(withheld.problems.map(\.path) == ["spec.loadBalancerSourceRanges", "spec.sessionAffinity"])
+        service.loadBalancerSourceRanges = []
+        service.sessionAffinity = .none
+        let open = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(open.frontend(.loadBalancer) != nil && open.problems.isEmpty)
+    }
+
     @Test func healthCheckCountsLocalReadyAddresses() {
         var service = fullService()
         service.healthCheckNodePort = 32000
