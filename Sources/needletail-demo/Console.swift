@@ -14,13 +14,13 @@ final class Console {
 
     /// Columns that all texts keep to.
     static let width = 100
-    /// How far apart status lines are when they cannot be written over.
+    /// How long nothing must have been written before a status line that cannot be written over.
     private static let sparse = Duration.seconds(5)
 
     private let isTerminal: Bool
     private let hasColors: Bool
     private var hasStatus = false
-    private var lastStatus = ContinuousClock.now
+    private var lastWritten = ContinuousClock.now
 
     init() {
         let isTerminal = isatty(STDOUT_FILENO) == 1 && Self.variable("TERM") != "dumb"
@@ -32,13 +32,13 @@ final class Console {
     func print(_ line: String = "") {
         clearStatus()
         write(line + "\n")
+        lastWritten = .now
     }
 
     /// The beginning of a step.
     func heading(_ title: String) {
         print()
         print(styled("── \(title) " + String(repeating: "─", count: max(0, Self.width - 4 - title.count)), .bold))
-        lastStatus = .now
     }
 
     /// What there is to understand, broken into lines.
@@ -50,9 +50,7 @@ final class Console {
     func status(_ text: String) {
         let line = "   " + text
         guard isTerminal else {
-            guard .now - lastStatus >= Self.sparse else { return }
-            lastStatus = .now
-            write(line + "\n")
+            if .now - lastWritten >= Self.sparse { print(line) }
             return
         }
         hasStatus = true

@@ -54,7 +54,7 @@ extension Story {
             let process = try ChildProcess(
                 tool, arguments + ["--pin-directory", workspace.pins], in: network.topology.node.namespace)
             let end = try process.wait(timeout: .seconds(10))
-            for line in process.lines { console.print("   \(line.text)") }
+            for line in process.lines where !line.text.isEmpty { console.print("   \(line.text)") }
             console.print()
             if end != .exited(0) {
                 claims.claim("\(command) shows what the maps hold", "it ended with \(end)", false)
