@@ -100,6 +100,13 @@ let package = Package(
             swiftSettings: settings),
 
         tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
+        .executableTarget(
+            name: "needletail-demo",
+            dependencies: [
+                "NetLab", "Dataplane", "Netlink", "NetTypes", "NeedletailABI", "BPF", "CLinux", argumentParser,
+            ],
+            swiftSettings: settings),
+
         tests("NetTypes", ["NetTypes"]),
         .target(
             name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
@@ -110,6 +117,8 @@ let package = Package(
         tests("Maglev", ["Maglev", "NetTypes"]),
         tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
         tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
+        .testTarget(
+            name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
