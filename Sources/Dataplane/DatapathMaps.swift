@@ -39,7 +39,8 @@ public struct DatapathMaps: Sendable {
         do {
             meta = try .open(pinnedAt: pins.map("nt_meta"))
             if let version = try meta.lookup(0)?.abi_version, version != NT_ABI_VERSION {
-                throw DatapathError.foreignState(pins.root, "layout version \(version), this program's is \(NT_ABI_VERSION)")
+                throw DatapathError.foreignState(
+                    pins.root, "layout version \(version), this program's is \(NT_ABI_VERSION)")
             }
             frontends4 = try .open(pinnedAt: pins.map("nt_frontends4"))
             frontends6 = try .open(pinnedAt: pins.map("nt_frontends6"))
