@@ -62,8 +62,22 @@ let package = Package(
             ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
                 systemPackage]),
 
+        // The operator's view.
+        target(
+            "Inspection",
+            ["Dataplane", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "BPF", systemPackage]),
+        .executableTarget(
+            name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
+            swiftSettings: settings),
+
         tests("NetTypes", ["NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "Inspection",
+            [
+                "Inspection", "needletail", "Dataplane", "BPF", "Planning", "Resolver", "Maglev", "ServiceModel", "NetTypes",
+                "NeedletailABI",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x
