@@ -70,13 +70,16 @@ let package = Package(
             name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
             swiftSettings: settings),
 
+        // Networks of namespaces, for tests, demo and benchmarks.
+        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
+
         tests("NetTypes", ["NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
             "Inspection",
             [
-                "Inspection", "needletail", "Dataplane", "BPF", "Planning", "Resolver", "Maglev", "ServiceModel", "NetTypes",
-                "NeedletailABI",
+                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver", "ServiceModel",
+                "NetTypes", "NeedletailABI",
             ]),
     ],
     // For #embed.

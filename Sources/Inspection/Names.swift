@@ -57,15 +57,15 @@ extension RefusalCode {
     /// Why new connections are refused, in words.
     func explanation(_ scope: ScopeName) -> String {
         switch self {
-        case .none: "refused, and the map does not say why"
-        case .noEndpoints: "refused: no endpoint is ready anywhere, and none that terminates still serves"
+        case .none: "the map does not say why"
+        case .noEndpoints: "no endpoint is ready anywhere, and none that terminates still serves"
         case .noLocalEndpoints:
             switch scope {
-            case .external: "refused: externalTrafficPolicy is Local, and no usable endpoint is on this node"
-            case .internal: "refused: internalTrafficPolicy is Local, and no usable endpoint is on this node"
+            case .external: "externalTrafficPolicy is Local, and no usable endpoint is on this node"
+            case .internal: "internalTrafficPolicy is Local, and no usable endpoint is on this node"
             }
         case .noLocalBackend:
-            "refused: usable endpoints are on other nodes only, which traffic from outside cannot reach through this one"
+            "usable endpoints are on other nodes only, which outside traffic cannot reach through this one"
         }
     }
 }

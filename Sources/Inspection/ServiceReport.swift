@@ -132,13 +132,20 @@ public struct ServicePortView: Encodable, Sendable {
 
     func text(_ detail: Detail) -> String {
         var table = TextTable([.left("FRONTEND"), .left("KIND"), .left("SCOPE"), .left("NEW CONNECTIONS")], detail)
+        var reasons: [String] = []
         for frontend in frontends {
             for scope in [frontend.external, frontend.internal] {
-                table.add([frontend.endpoint, frontend.kind.rawValue, scope.scope, scope.explanation])
+                guard let refusal = scope.refusal else {
+                    table.add([frontend.endpoint, frontend.kind.rawValue, scope.scope, scope.explanation])
+                    continue
+                }
+                table.add([frontend.endpoint, frontend.kind.rawValue, scope.scope, "refused: \(refusal)"])
+                let reason = "  \(refusal): \(scope.explanation)\n"
+                if !reasons.contains(reason) { reasons.append(reason) }
             }
         }
         let head = "Service \(title), id \(serviceID), \(Quantity.count(flows, "flow"))\n"
-        let body = frontends.isEmpty ? "  no frontends\n" : table.render(indent: 2)
+        let body = frontends.isEmpty ? "  no frontends\n" : table.render(indent: 2) + reasons.joined()
         return ([head + body] + sets.map { $0.text(detail) }).joined(separator: "\n")
     }
 }

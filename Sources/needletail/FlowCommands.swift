@@ -71,7 +71,7 @@ struct FlowCommands: ParsableCommand {
         var dryRun = false
 
         func validate() throws {
-            guard selection.filter.isEmpty != all else {
+            guard selection.filter.isEmpty == all else {
                 throw ValidationError(
                     all ? "--all is for all flows: leave the filter out" : "say which flows by a filter, or --all")
             }

@@ -11,11 +11,11 @@ struct Needletail: ParsableCommand {
             Everything is read from the pinned BPF maps: no agent need run, and none is asked. Needs root, or CAP_BPF.
 
             EXAMPLES
-              needletail status                                is all well?
-              needletail service list -n shop                  what is balanced
-              needletail service show shop/web:http            where new connections go, or why they are refused
-              needletail flow list --address 192.0.2.7         what a client is doing
-              needletail flow list -o json | jq '.flows[]'     for programs
+              needletail status                          is all well?
+              needletail service list -n shop            what is balanced
+              needletail service show shop/web:http      where connections go, or why not
+              needletail flow list --address 192.0.2.7   what a client is doing
+              needletail backend list -o json            for programs
 
             EXIT CODES
               0   done
@@ -23,7 +23,7 @@ struct Needletail: ParsableCommand {
               64  the command line makes no sense
               69  there is no datapath, or it cannot be read
 
-            Completions: needletail --generate-completion-script bash > /etc/bash_completion.d/needletail
+            Completions for bash, zsh and fish: needletail --generate-completion-script bash
             """,
         version: VersionReport().version,
         subcommands: [

@@ -10,7 +10,7 @@ struct Status: ParsableCommand {
 
             EXAMPLES
               needletail status
-              needletail status -o json | jq '.counters[] | select(.outcome == "dropped" and .packets > 0)'
+              needletail status -o json | jq '.counters[] | select(.outcome == "dropped")'
             """)
 
     @OptionGroup var global: GlobalOptions
@@ -27,7 +27,7 @@ struct Maps: ParsableCommand {
 
             EXAMPLES
               needletail maps
-              bpftool map dump id $(needletail maps -o json | jq '.maps[] | select(.name == "nt_sets").id')
+              needletail maps -o json | jq '.maps[] | select(.percent > 80) | .setting'
             """)
 
     @OptionGroup var global: GlobalOptions
