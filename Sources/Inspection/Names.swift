@@ -65,7 +65,7 @@ extension RefusalCode {
             case .internal: "internalTrafficPolicy is Local, and no usable endpoint is on this node"
             }
         case .noLocalBackend:
-            "usable endpoints are on other nodes only, which outside traffic cannot reach through this one"
+            "usable endpoints are on other nodes only, where traffic from outside cannot go yet"
         }
     }
 }

@@ -11,9 +11,9 @@ struct FlowCommands: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List flows, from client by frontend to backend.",
             discussion: """
-                A flow has two entries, one for each direction, which are shown as one; NOTE says when one of them is missing \
-                (the kernel evicts old entries one by one, and the next packet restores it). Sorted by frontend and client, \
-                unless there are more than \(Inspector.largestSort).
+                A flow has two entries, one for each direction, which are shown as one; NOTE says when one of them \
+                is missing (the kernel evicts old entries one by one, and the next packet restores it). Sorted by \
+                frontend and client, unless there are more than \(Inspector.largestSort).
 
                 EXAMPLES
                   needletail flow list --service shop/web:http --state opening
@@ -53,8 +53,8 @@ struct FlowCommands: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "End flows: both directions are forgotten, and the next packet is balanced anew.",
             discussion: """
-                A TCP connection goes on if its next packet comes from the client and its backend is still the one of its \
-                Maglev slot; otherwise it ends.
+                A TCP connection goes on if its next packet comes from the client and its backend is still the one \
+                of its Maglev slot; otherwise it ends.
 
                 EXAMPLES
                   needletail flow flush --backend 198.18.1.4 --dry-run

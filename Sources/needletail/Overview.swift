@@ -5,8 +5,8 @@ struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the agent, the devices, totals and counters.",
         discussion: """
-            The counters say what became of every packet the programs have seen since the maps were made. `-o wide` shows \
-            those that are zero too, and each program's part.
+            The counters say what became of every packet the programs have seen since the maps were made. `-o wide` \
+            shows those that are zero too, and each program's part.
 
             EXAMPLES
               needletail status
@@ -22,8 +22,8 @@ struct Maps: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the BPF maps, how full they are, and the setting that makes each larger.",
         discussion: """
-            Sizes hold for the life of the pinned maps. To change one, stop the agent, run `needletail-agent cleanup`, which \
-            ends connections through the node, and start it with the new setting.
+            Sizes hold for the life of the pinned maps. To change one, stop the agent, run `needletail-agent \
+            cleanup`, which ends connections through the node, and start it with the new setting.
 
             EXAMPLES
               needletail maps

@@ -10,8 +10,8 @@ struct ServiceCommands: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List frontends: the addresses that are balanced.",
             discussion: """
-                EXTERNAL and INTERNAL are what new connections from outside the node and from its workloads meet: a number \
-                of backends, or the reason why they are refused. `needletail service show` explains both.
+                EXTERNAL and INTERNAL are what new connections from outside the node and from its workloads meet: a \
+                number of backends, or the reason why they are refused. `needletail service show` explains both.
 
                 EXAMPLES
                   needletail service list
@@ -77,7 +77,8 @@ struct BackendCommands: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List backends, their state, and the Services that use them.",
             discussion: """
-                SLOTS and SHARE are a backend's part of the Maglev tables it is in, which is its part of new connections.
+                SLOTS and SHARE are a backend's part of the Maglev tables it is in, which is its part of new \
+                connections.
 
                 EXAMPLES
                   needletail backend list --state terminating
@@ -123,8 +124,8 @@ struct MaglevCommands: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show the Maglev tables of a Service port, and check them.",
             discussion: """
-                The table in the map is compared, slot for slot, with the one its backends should have. All nodes that see \
-                the same endpoints have the same table.
+                The table in the map is compared, slot for slot, with the one its backends should have. All nodes \
+                that see the same endpoints have the same table.
 
                 EXAMPLES
                   needletail maglev show shop/web:http

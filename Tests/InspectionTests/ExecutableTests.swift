@@ -128,8 +128,8 @@ struct ExecutableTests {
         #expect(outcome.output.isEmpty)
         #expect(
             outcome.errors == """
-                needletail: error: no datapath is pinned under /nowhere/needletail: start needletail-agent, or name its \
-                directory with --pin-directory
+                needletail: error: no datapath is pinned under /nowhere/needletail: start needletail-agent, or name \
+                its directory with --pin-directory
 
                 """)
     }
@@ -146,8 +146,8 @@ struct ExecutableTests {
         #expect(outcome.code == 69)
         #expect(
             outcome.errors == """
-                needletail: error: no permission to read the datapath pinned under \(datapath.pins.root): run as root, or \
-                with CAP_BPF
+                needletail: error: no permission to read the datapath pinned under \(datapath.pins.root): run as root, \
+                or with CAP_BPF
 
                 """)
     }
