@@ -5,29 +5,33 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
 CONFIGURATION ?= release
+# Passed on to `swift test`, such as TEST_FLAGS='--filter Resolver'.
 TEST_FLAGS ?=
 
 BPF_CLANG ?= clang-14
 CLANG_FORMAT ?= clang-format-14
-BPF_INCLUDES := -Ibpf -isystem /usr/include/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror $(BPF_INCLUDES)
+MULTIARCH = $(shell gcc -print-multiarch)
+# A program has the parameter its hook gives it, used or not.
+BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -isystem /usr/include/$(MULTIARCH)
 BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h)
-BPF_OBJECTS := bpf/out/needletail.bpf.o bpf/out/bench.bpf.o
+BPF_OBJECTS := $(patsubst bpf/%.bpf.c,bpf/out/%.bpf.o,$(wildcard bpf/*.bpf.c))
 BPF_FIXTURES := $(patsubst Tests/BPFTests/fixtures/%.bpf.c,bpf/out/%.bpf.o,$(wildcard Tests/BPFTests/fixtures/*.bpf.c))
 
 PROGRAMS := needletail-agent needletail needletail-bench
-# The runtime goes into the binary: one file is all a node needs.
-RELEASE_FLAGS := -c release --static-swift-stdlib
-C_SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+# The Swift runtime goes into the binary: one file is all a node needs.
+BUILD_FLAGS = -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
+BUILT = .build/$(CONFIGURATION)
+C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all build bpf test demo bench lint format install clean dependencies completions
+.PHONY: all build bpf test demo bench lint format install clean dependencies
 
 all: build
 
 dependencies:
 	@scripts/install-dependencies
 
-bpf: dependencies $(BPF_OBJECTS)
+bpf: dependencies
+	@$(MAKE) --no-print-directory $(BPF_OBJECTS)
 
 bpf/out/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) Makefile
 	@mkdir -p bpf/out
@@ -38,4 +42,38 @@ bpf/out/%.bpf.o: Tests/BPFTests/fixtures/%.bpf.c Makefile
 	$(BPF_CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 build: bpf
-	swift build -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
+	swift build $(BUILD_FLAGS)
+
+# Needs root: most of it runs on the real kernel, in namespaces of its own. Ends with the test runner's summary.
+test: bpf lint
+	@$(MAKE) --no-print-directory $(BPF_FIXTURES)
+	swift build --build-tests
+	swift test --skip-build --disable-xctest $(TEST_FLAGS)
+
+demo: build
+	$(BUILT)/needletail-demo
+
+bench: build
+	$(BUILT)/needletail-bench packet
+
+lint: dependencies
+	swift format lint --strict --parallel -r Package.swift Sources Tests
+	$(CLANG_FORMAT) --dry-run -Werror $(C_SOURCES)
+
+format: dependencies
+	swift format -i --parallel -r Package.swift Sources Tests
+	$(CLANG_FORMAT) -i $(C_SOURCES)
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	for shell in bash zsh fish; do \
+	  for program in $(PROGRAMS); do \
+	    install -d $(DESTDIR)$(PREFIX)/share/needletail/completions; \
+	    $(BUILT)/$$program --generate-completion-script $$shell \
+	      > $(DESTDIR)$(PREFIX)/share/needletail/completions/$$program.$$shell || exit 1; \
+	  done; \
+	done
+
+clean:
+	rm -rf .build bpf/out

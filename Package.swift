@@ -12,6 +12,7 @@ let settings: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -26,7 +27,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 let package = Package(
     name: "needletail",
     products: [
-        .library(name: "BPF", targets: ["BPF"]),
+        .library(name: "BPF", targets: ["BPF"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -59,8 +60,30 @@ let package = Package(
         // Where both meet.
         target(
             "Dataplane",
-            ["BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
-                systemPackage]),
+            [
+                "BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
+                systemPackage,
+            ]),
+
+        target("Manifests", ["ServiceModel", "NetTypes", yams]),
+        target(
+            "Agent",
+            [
+                "Dataplane", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel", "NetTypes",
+                "NeedletailABI", "BPF",
+                logging, lifecycle,
+            ]),
+
+        // Programs: arguments in, a library called.
+        .executableTarget(
+            name: "needletail-agent",
+            dependencies: [
+                "Agent", "Dataplane", "Netlink", "NetTypes", "BPF", argumentParser, logging, lifecycle, unixSignals,
+            ],
+            swiftSettings: settings),
+
+        // Networks of namespaces, for tests, demo and benchmarks.
+        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
         // The operator's view.
         target(
@@ -74,6 +97,12 @@ let package = Package(
         target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
         tests("NetTypes", ["NetTypes"]),
+        tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
+        tests("Maglev", ["Maglev", "NetTypes"]),
+        tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
+        tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
+        tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
+        tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
             "Inspection",

@@ -30,6 +30,34 @@ struct flow_facts {
 	nt_service_id service;
 };
 
+/*
+ * Room for making entries, beside the 512 bytes of stack. A CPU runs one program at a time
+ * (softirqs are off or are being served), so what is in it belongs to the packet being processed.
+ */
+struct scratch {
+	struct tuple wire;
+	struct tuple to;
+	union flow_key key;
+	union flow_value value;
+	__u32 start; /* where the search for a free port begins */
+	int answer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} nt_scratch SEC(".maps");
+
+/* Never NULL; the verifier wants it checked all the same. */
+static __always_inline struct scratch *scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&nt_scratch, &zero);
+}
+
 /* CLOCK_MONOTONIC in ticks, from 1: 0 is never a time. The coarse clock costs a tenth of the fine
  * one. */
 static __always_inline __u32 tick(void)
@@ -170,8 +198,7 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 				       const __u8 direction, const __u32 program, const bool v6)
 {
 	const __u8 peer_direction = direction == NT_FORWARD ? NT_REVERSE : NT_FORWARD;
-	struct tuple peer_wire, peer_to;
-	union flow_key key;
+	struct scratch *work;
 	struct nt_flow *peer;
 	__u32 now = tick();
 	__u32 news = 0;
@@ -185,22 +212,22 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 	if (flow->seen == now && (facts->flags & news) == news)
 		return;
 
+	work = scratch();
+	if (!work)
+		return;
 	if (news)
 		__sync_fetch_and_or(&flow->flags, news);
 	flow->seen = now;
-	reverse_tuple(&peer_wire, to);
-	reverse_tuple(&peer_to, &pkt->tuple);
-	flow_key(&key, &peer_wire, peer_direction, v6);
-	peer = flow_find(&key, v6);
+	reverse_tuple(&work->wire, to);
+	reverse_tuple(&work->to, &pkt->tuple);
+	flow_key(&work->key, &work->wire, peer_direction, v6);
+	peer = flow_find(&work->key, v6);
 	if (!peer) {
-		struct flow_facts all = *facts;
-		union flow_value value;
-
-		all.flags |= news;
-		flow_value(&value, &peer_wire, &peer_to, peer_direction, &all, now, v6);
-		if (!flow_store(&key, &value, BPF_NOEXIST, v6))
+		flow_value(&work->value, &work->wire, &work->to, peer_direction, facts, now, v6);
+		work->value.head.flags |= news;
+		if (!flow_store(&work->key, &work->value, BPF_NOEXIST, v6))
 			count(program, NT_FLOW_REPAIRED);
-	} else if (flow_leads_to(peer, &peer_to, v6)) {
+	} else if (flow_leads_to(peer, &work->to, v6)) {
 		if (news)
 			__sync_fetch_and_or(&peer->flags, news);
 		peer->seen = now;

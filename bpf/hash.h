@@ -36,7 +36,7 @@ static __always_inline __u32 tuple_hash(const struct tuple *t, const bool v6)
 	}
 	/* Ports low: a multiplication carries upwards only, so high bits would hardly spread. */
 	hash = hash_word(hash, (__u64)t->protocol << 32 | (__u32)bpf_ntohs(t->sport) << 16 |
-				       bpf_ntohs(t->dport));
+				   bpf_ntohs(t->dport));
 	return hash * HASH_MIX >> 32;
 }
 

@@ -97,88 +97,124 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 	return backend;
 }
 
+#define STORED 0
+#define TAKEN  1 /* by another flow that lives */
+#define FAILED 2
+
+/* Whether the entry found in the way of the one in `work` may be overwritten. */
+static __always_inline bool replaceable(const struct nt_flow *other, const struct scratch *work,
+					const bool v6)
+{
+	if (flow_closed(other->flags))
+		return true;
+	if (work->wire.protocol == IPPROTO_UDP &&
+	    work->value.head.seen - other->seen > nt_config.udp_idle)
+		return true;
+	return flow_leads_to(other, &work->to, v6);
+}
+
+static __always_inline int try_reverse(struct scratch *work, const bool v6)
+{
+	struct nt_flow *other;
+	long err;
+
+	flow_key(&work->key, &work->wire, NT_REVERSE, v6);
+	work->value.head.check = flow_check(&work->wire, NT_REVERSE, v6);
+	err = flow_store(&work->key, &work->value, BPF_NOEXIST, v6);
+	if (!err)
+		return STORED;
+	if (err != -EEXIST)
+		return FAILED;
+	other = flow_find(&work->key, v6);
+	if (other && !replaceable(other, work, v6))
+		return TAKEN;
+	return flow_store(&work->key, &work->value, BPF_ANY, v6) ? FAILED : STORED;
+}
+
+static __always_inline long try_port(__u32 attempt, const bool v6)
+{
+	const __u32 span = nt_config.remap_port_last - nt_config.remap_port_first + 1;
+	struct scratch *work = scratch();
+
+	if (!work)
+		return 1;
+	work->wire.dport = bpf_htons(nt_config.remap_port_first + (work->start + attempt) % span);
+	work->answer = try_reverse(work, v6);
+	return work->answer != TAKEN;
+}
+
+static long try_port4(__u32 attempt, void *unused)
+{
+	return try_port(attempt, false);
+}
+
+static long try_port6(__u32 attempt, void *unused)
+{
+	return try_port(attempt, true);
+}
+
 /*
  * Stores the reply direction of a new flow. When the reply tuple is another live flow's (one client
  * port, two frontends, one backend), the client's port is changed until it is free, as conntrack
  * does.
  */
-static __always_inline int store_reverse(const struct packet *pkt, struct tuple *to,
-					 struct flow_facts *facts, __u32 now, const __u32 program,
-					 const bool v6)
+static __always_inline int store_reverse(struct scratch *work, const struct packet *pkt,
+					 struct tuple *to, struct flow_facts *facts, __u32 now,
+					 const __u32 program, const bool v6)
 {
-	const __u32 span = nt_config.remap_port_last - nt_config.remap_port_first + 1;
-	struct tuple wire, back;
-	__u32 start = 0;
-
-	reverse_tuple(&back, &pkt->tuple);
-	reverse_tuple(&wire, to);
-	for (int i = 0; i <= REMAP_TRIES; i++) {
-		union flow_value value;
-		union flow_key key;
-		struct nt_flow *other;
-		long err;
-
-		flow_key(&key, &wire, NT_REVERSE, v6);
-		flow_value(&value, &wire, &back, NT_REVERSE, facts, now, v6);
-		err = flow_store(&key, &value, BPF_NOEXIST, v6);
-		if (!err)
-			return 0;
-		if (err != -EEXIST)
-			return NT_DROP_FLOW_TABLE;
-		other = flow_find(&key, v6);
-		if (!other || flow_closed(other->flags) || flow_leads_to(other, &back, v6) ||
-		    (wire.protocol == IPPROTO_UDP && now - other->seen > nt_config.udp_idle))
-			return flow_store(&key, &value, BPF_ANY, v6) ? NT_DROP_FLOW_TABLE : 0;
-
-		if (!span)
-			break;
-		if (i == 0) {
-			start = tuple_hash(&pkt->tuple, v6);
+	reverse_tuple(&work->to, &pkt->tuple);
+	reverse_tuple(&work->wire, to);
+	flow_value(&work->value, &work->wire, &work->to, NT_REVERSE, facts, now, v6);
+	work->answer = try_reverse(work, v6);
+	if (work->answer == TAKEN) {
+		work->start = tuple_hash(&pkt->tuple, v6);
+		work->value.head.flags |= NT_FLOW_REMAPPED;
+		/* By bpf_loop, whose body the verifier walks once. */
+		bpf_loop(REMAP_TRIES, v6 ? try_port6 : try_port4, NULL, 0);
+		if (work->answer == STORED) {
 			facts->flags |= NT_FLOW_REMAPPED;
+			to->sport = work->wire.dport;
 			count(program, NT_FLOW_PORT_REMAPPED);
 		}
-		to->sport = bpf_htons(nt_config.remap_port_first + (start + i) % span);
-		wire.dport = to->sport;
 	}
-	return NT_DROP_PORT_CLASH;
+	if (work->answer == STORED)
+		return 0;
+	return work->answer == TAKEN ? NT_DROP_PORT_CLASH : NT_DROP_FLOW_TABLE;
 }
 
 /* Stores the client's direction; `mode` BPF_NOEXIST makes the first of two racing packets decide.
  */
-static __always_inline int store_forward(const struct packet *pkt, struct tuple *to,
-					 const struct flow_facts *facts, __u32 now, __u64 mode,
-					 const bool v6)
+static __always_inline int store_forward(struct scratch *work, const struct packet *pkt,
+					 struct tuple *to, const struct flow_facts *facts,
+					 __u32 now, __u64 mode, const bool v6)
 {
-	union flow_value value;
-	union flow_key key;
-	struct tuple wire;
+	struct nt_flow *winner;
 	long err;
 
-	flow_key(&key, &pkt->tuple, NT_FORWARD, v6);
-	flow_value(&value, &pkt->tuple, to, NT_FORWARD, facts, now, v6);
-	err = flow_store(&key, &value, mode, v6);
+	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
+	flow_value(&work->value, &pkt->tuple, to, NT_FORWARD, facts, now, v6);
+	err = flow_store(&work->key, &work->value, mode, v6);
 	if (!err)
 		return 0;
-	reverse_tuple(&wire, to);
 	if (err == -EEXIST) {
-		struct nt_flow *winner = flow_find(&key, v6);
 		struct flow_facts ignored;
-		struct tuple theirs;
 
-		if (winner && flow_read(winner, &pkt->tuple, NT_FORWARD, &theirs, &ignored, v6)) {
-			if (!flow_leads_to(winner, to, v6)) {
-				flow_key(&key, &wire, NT_REVERSE, v6);
-				flow_remove(&key, v6);
-				*to = theirs;
-			}
-			return 0;
-		}
-		if (!flow_store(&key, &value, BPF_ANY, v6))
+		winner = flow_find(&work->key, v6);
+		if (!winner || !flow_read(winner, &pkt->tuple, NT_FORWARD, &work->to, &ignored, v6))
+			return flow_store(&work->key, &work->value, BPF_ANY, v6)
+				   ? NT_DROP_FLOW_TABLE
+				   : 0;
+		if (flow_leads_to(winner, to, v6))
 			return 0;
 	}
-	flow_key(&key, &wire, NT_REVERSE, v6);
-	flow_remove(&key, v6);
-	return NT_DROP_FLOW_TABLE;
+	/* Our reply entry leads nowhere now. */
+	reverse_tuple(&work->wire, to);
+	flow_key(&work->key, &work->wire, NT_REVERSE, v6);
+	flow_remove(&work->key, v6);
+	if (err != -EEXIST)
+		return NT_DROP_FLOW_TABLE;
+	*to = work->to;
+	return 0;
 }
 
 static __always_inline int refuse(const struct frontend *frontend, const __u32 program)
@@ -202,6 +238,7 @@ static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 				       const __u32 program, const bool v6)
 {
 	struct flow_facts facts = {.service = frontend->service};
+	struct scratch *work = scratch();
 	struct nt_backend *backend;
 	__u32 now = tick();
 	struct tuple to;
@@ -213,6 +250,8 @@ static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 	}
 	if (!frontend->set)
 		return refuse(frontend, program);
+	if (!work)
+		return packet_drop(program);
 	backend = select_backend(&pkt->tuple, frontend->set, &facts.backend, v6);
 	if (!backend) {
 		count(program, NT_DROP_BAD_SLOT);
@@ -237,9 +276,9 @@ static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 		facts.flags |= NT_FLOW_RST;
 
 	/* The reply path first: a reply must never find the forward path alone. */
-	err = store_reverse(pkt, &to, &facts, now, program, v6);
+	err = store_reverse(work, pkt, &to, &facts, now, program, v6);
 	if (!err)
-		err = store_forward(pkt, &to, &facts, now, mode, v6);
+		err = store_forward(work, pkt, &to, &facts, now, mode, v6);
 	if (!err && rewrite(ctx, pkt, &to, program, v6))
 		err = NT_DROP_REWRITE;
 	if (err) {

@@ -30,13 +30,24 @@ public struct AgentService: Service {
         let reconciler = try Reconciler(configuration, datapath, logger)
         try await reconciler.start()
 
+        let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
             group.addTask { for await batch in manifests { inbox.put(.manifests(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
-                while (try? await Task.sleep(for: .seconds(interval))) != nil { inbox.put(.tick) }
+                while (try? await Task.sleep(for: .seconds(interval))) != nil {
+                    inbox.put(.tick)
+                    do {
+                        let hasCandidates = await reconciler.beginCollection()
+                        let pass = try await collector.pass(afterGracePeriod: hasCandidates)
+                        if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
+                        if hasCandidates { await reconciler.endCollection(inUse: pass.usage) }
+                    } catch {
+                        logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
+                    }
+                }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
             try? await gracefulShutdown()

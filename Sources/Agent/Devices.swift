@@ -54,6 +54,13 @@ struct Devices {
         }
     }
 
+    /// Tries again where attaching has failed.
+    mutating func retry() {
+        for index in failures.keys.sorted() {
+            if let interface = interfaces[index] { update(interface) }
+        }
+    }
+
     /// Addresses NodePorts are served on.
     var nodePortAddresses: [IPAddress] {
         let served = addresses.filter { address in
@@ -64,6 +71,13 @@ struct Devices {
             return configuration.nodePortPrefixes.contains { $0.contains(address.address) }
         }
         return Set(served.map(\.address)).sorted()
+    }
+
+    /// Devices that the configuration names and the node does not have.
+    var missing: [String] {
+        let names = Set(interfaces.values.map(\.name))
+        let wanted = configuration.externalDevices.literalNames + configuration.workloadDevices.literalNames
+        return wanted.filter { !names.contains($0) }
     }
 
     /// Number of devices with programs, by role.
@@ -100,7 +114,7 @@ struct Devices {
             let reason = "\(error)"
             if failures.updateValue(reason, forKey: interface.index) != reason {
                 logger.error(
-                    "cannot attach; it is tried again when the device changes",
+                    "cannot attach; it is tried again",
                     metadata: ["device": "\(interface.name)", "reason": "\(reason)"])
             }
         }

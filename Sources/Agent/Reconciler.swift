@@ -1,14 +1,13 @@
-internal import BPF
-public import Dataplane
+internal import Dataplane
 internal import Glibc
-public import Logging
-public import Manifests
+internal import Logging
+internal import Manifests
 internal import NeedletailABI
 internal import NetTypes
-public import Netlink
+internal import Netlink
 internal import Planning
 internal import Resolver
-public import ServiceModel
+internal import ServiceModel
 
 /// Keeps the maps equal to what the objects and the node ask for. The only writer of the maps of the control plane.
 ///
@@ -19,7 +18,7 @@ actor Reconciler {
     enum Input: Sendable {
         case manifests(ManifestBatch)
         case network(NetlinkMonitor.Event)
-        /// Time to look through the flow table, and to try again what has failed.
+        /// Time to try again what has failed.
         case tick
     }
 
@@ -40,6 +39,8 @@ actor Reconciler {
     private var isDirty = true
     /// The last plan had no problems: every frontend leads where it should.
     private var isComplete = false
+    /// What may be freed when the flow table has been looked through.
+    private var candidates = ReclaimCandidates()
     private var meta: nt_meta
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -67,6 +68,10 @@ actor Reconciler {
                 "pins": "\(configuration.pins.root)", "frontends": "\(image.frontends.count)",
                 "external": "\(devices.count(.external))", "workload": "\(devices.count(.workload))",
             ])
+        for name in devices.missing {
+            logger.warning(
+                "there is no such device; it is attached to when it appears", metadata: ["device": "\(name)"])
+        }
         if devices.count(.external) + devices.count(.workload) == 0 {
             logger.warning(
                 "no device carries the datapath yet",
@@ -78,16 +83,14 @@ actor Reconciler {
 
     /// Takes in what has arrived, and brings the maps in step.
     func handle(_ inputs: [Input]) {
-        var isTick = false
         for input in inputs {
             switch input {
             case .manifests(let batch): take(batch)
             case .network(let event): take(event)
-            case .tick: isTick = true
+            case .tick: devices.retry()
             }
         }
         if isDirty { sync() }
-        if isTick { collect() }
     }
 
     // MARK: Input
@@ -151,7 +154,7 @@ actor Reconciler {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
             var plan = try Planner.plan(from: image, to: desired)
-            if !plan.problems.isEmpty, try reclaim(expiring: false) > 0 {
+            if !plan.problems.isEmpty, try reclaimNow() > 0 {
                 plan = try Planner.plan(from: image, to: desired)
             }
             try perform(plan.writes)
@@ -169,7 +172,8 @@ actor Reconciler {
                     ])
             }
         } catch {
-            logger.error("sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            logger.error(
+                "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
             try? noteSync(failed: true)
         }
     }
@@ -178,7 +182,10 @@ actor Reconciler {
     private func perform(_ writes: [MapWrite]) throws {
         do {
             try kernelMaps.perform(writes)
-            for write in writes { image.apply(write) }
+            for write in writes {
+                image.apply(write)
+                candidates.keep(namedBy: write)
+            }
         } catch {
             image = try kernelMaps.read()
             throw error
@@ -197,27 +204,32 @@ actor Reconciler {
 
     // MARK: Collection
 
-    private func collect() {
+    /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
+    func beginCollection() -> Bool {
+        candidates = ReclaimCandidates(image)
+        return !candidates.isEmpty
+    }
+
+    /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
+    func endCollection(inUse: FlowUsage) {
         do {
-            _ = try reclaim(expiring: true)
+            try reclaim(inUse: inUse)
         } catch {
-            logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
+            logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
         }
     }
 
-    /// Looks through the flow table, and frees what neither a frontend nor a flow names any more.
-    ///
-    /// - Returns: the number of things freed.
-    private func reclaim(expiring: Bool) throws -> Int {
-        let candidates = ReclaimCandidates(image)
-        guard expiring || !candidates.isEmpty else { return 0 }
-        // No program that could still read an old frontend is running when the flows are looked through.
-        if !candidates.isEmpty { GracePeriod.wait() }
-        let pass = try FlowTable(datapath.maps).collect(configuration.datapath.timeouts)
-        if pass.expired > 0 {
-            logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"])
-        }
-        let writes = Planner.reclaim(image, candidates: candidates, inUse: pass.usage, complete: isComplete)
+    /// The same at once, when a map is full.
+    private func reclaimNow() throws -> Int {
+        guard beginCollection() else { return 0 }
+        let collector = FlowCollector(datapath, configuration.datapath.timeouts)
+        return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
+    }
+
+    @discardableResult
+    private func reclaim(inUse: FlowUsage) throws -> Int {
+        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: isComplete)
+        candidates = ReclaimCandidates()
         try perform(writes)
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
         return writes.count

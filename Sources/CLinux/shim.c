@@ -19,173 +19,180 @@
 
 static int negated(int result)
 {
-    return result < 0 ? -errno : result;
+	return result < 0 ? -errno : result;
 }
 
 static int configure_netlink(int fd, uint32_t groups, int receive_buffer)
 {
-    const int one = 1;
-    const struct timeval limit = { .tv_sec = 10 };
-    const struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	const int one = 1;
+	const struct timeval limit = {.tv_sec = 10};
+	const struct sockaddr_nl self = {.nl_family = AF_NETLINK, .nl_groups = groups};
 
-    if (setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one) < 0 ||
-        setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0)
-        return -errno;
-    // Without CAP_NET_ADMIN the forced size is refused; the plain one is then capped by net.core.rmem_max.
-    if (receive_buffer > 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) < 0)
-        return -errno;
-    return negated(bind(fd, (const struct sockaddr *)&self, sizeof self));
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0)
+		return -errno;
+	// Without CAP_NET_ADMIN the forced size is refused; the plain one is then capped by
+	// net.core.rmem_max.
+	if (receive_buffer > 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) <
+		0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) < 0)
+		return -errno;
+	return negated(bind(fd, (const struct sockaddr *)&self, sizeof self));
 }
 
 int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer)
 {
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), NETLINK_ROUTE);
-    if (fd < 0)
-        return -errno;
-    int result = configure_netlink(fd, groups, receive_buffer);
-    if (result < 0) {
-        close(fd);
-        return result;
-    }
-    return fd;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0),
+			NETLINK_ROUTE);
+	if (fd < 0)
+		return -errno;
+	int result = configure_netlink(fd, groups, receive_buffer);
+	if (result < 0) {
+		close(fd);
+		return result;
+	}
+	return fd;
 }
 
 int nt_netlink_send(int fd, const void *bytes, size_t length)
 {
-    const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-    ssize_t sent;
-    do
-        sent = sendto(fd, bytes, length, 0, (const struct sockaddr *)&kernel, sizeof kernel);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	ssize_t sent;
+	do
+		sent =
+		    sendto(fd, bytes, length, 0, (const struct sockaddr *)&kernel, sizeof kernel);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
 }
 
 ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity)
 {
-    for (;;) {
-        struct sockaddr_nl sender = { 0 };
-        socklen_t size = sizeof sender;
-        ssize_t got = recvfrom(fd, bytes, capacity, MSG_TRUNC, (struct sockaddr *)&sender, &size);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (sender.nl_pid != 0)
-            continue;
-        return (size_t)got > capacity ? -EMSGSIZE : got;
-    }
+	for (;;) {
+		struct sockaddr_nl sender = {0};
+		socklen_t size = sizeof sender;
+		ssize_t got =
+		    recvfrom(fd, bytes, capacity, MSG_TRUNC, (struct sockaddr *)&sender, &size);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (sender.nl_pid != 0)
+			continue;
+		return (size_t)got > capacity ? -EMSGSIZE : got;
+	}
 }
 
 int nt_unshare_network(void)
 {
-    return negated(unshare(CLONE_NEWNET));
+	return negated(unshare(CLONE_NEWNET));
 }
 
 pid_t nt_thread_id(void)
 {
-    return (pid_t)syscall(SYS_gettid);
+	return (pid_t)syscall(SYS_gettid);
 }
 
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
 {
-    static const uint32_t commands[] = {
-        [NT_OFFLOAD_TX_CHECKSUM] = ETHTOOL_STXCSUM,
-        [NT_OFFLOAD_TSO] = ETHTOOL_STSO,
-        [NT_OFFLOAD_GSO] = ETHTOOL_SGSO,
-        [NT_OFFLOAD_GRO] = ETHTOOL_SGRO,
-    };
-    struct ethtool_value value = { .data = on };
-    struct ifreq request = { 0 };
+	static const uint32_t commands[] = {
+	    [NT_OFFLOAD_TX_CHECKSUM] = ETHTOOL_STXCSUM,
+	    [NT_OFFLOAD_TSO] = ETHTOOL_STSO,
+	    [NT_OFFLOAD_GSO] = ETHTOOL_SGSO,
+	    [NT_OFFLOAD_GRO] = ETHTOOL_SGRO,
+	};
+	struct ethtool_value value = {.data = on};
+	struct ifreq request = {0};
 
-    if ((unsigned)offload >= sizeof commands / sizeof commands[0] || strlen(device) >= sizeof request.ifr_name)
-        return -EINVAL;
-    value.cmd = commands[offload];
-    strcpy(request.ifr_name, device);
-    request.ifr_data = (void *)&value;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    int result = negated(ioctl(fd, SIOCETHTOOL, &request));
-    close(fd);
-    return result;
+	if ((unsigned)offload >= sizeof commands / sizeof commands[0] ||
+	    strlen(device) >= sizeof request.ifr_name)
+		return -EINVAL;
+	value.cmd = commands[offload];
+	strcpy(request.ifr_name, device);
+	request.ifr_data = (void *)&value;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	int result = negated(ioctl(fd, SIOCETHTOOL, &request));
+	close(fd);
+	return result;
 }
 
 int nt_pipe(int *read_end, int *write_end)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
-    *read_end = ends[0];
-    *write_end = ends[1];
-    return 0;
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	*read_end = ends[0];
+	*write_end = ends[1];
+	return 0;
 }
 
 int nt_accept(int listener)
 {
-    int fd;
-    do
-        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
-    return fd < 0 ? -errno : fd;
+	int fd;
+	do
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	return fd < 0 ? -errno : fd;
 }
 
 // Runs between fork and execve of a threaded process: async-signal-safe calls only.
-static void become(const char *path, char *const arguments[], char *const environment[], int output, int error,
-                   int report)
+static void become(const char *path, char *const arguments[], char *const environment[], int output,
+		   int error, int report)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (input >= 0 && dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0)
-        execve(path, arguments, environment ? environment : environ);
-    int failure = errno;
-    (void)!write(report, &failure, sizeof failure);
-    _exit(127);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (input >= 0 && dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0)
+		execve(path, arguments, environment ? environment : environ);
+	int failure = errno;
+	(void)!write(report, &failure, sizeof failure);
+	_exit(127);
 }
 
-pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output, int error)
+pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
+	       int error)
 {
-    int report[2];
-    int failure = 0;
+	int report[2];
+	int failure = 0;
 
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return -errno;
-    pid_t pid = fork();
-    if (pid == 0)
-        become(path, arguments, environment, output, error, report[1]);
-    if (pid < 0)
-        failure = errno;
-    close(report[1]);
-    // End of file means that execve closed the descriptor: the program runs.
-    if (pid > 0 && read(report[0], &failure, sizeof failure) != sizeof failure)
-        failure = 0;
-    close(report[0]);
-    if (pid > 0 && failure)
-        waitpid(pid, NULL, 0);
-    return failure ? -failure : pid;
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t pid = fork();
+	if (pid == 0)
+		become(path, arguments, environment, output, error, report[1]);
+	if (pid < 0)
+		failure = errno;
+	close(report[1]);
+	// End of file means that execve closed the descriptor: the program runs.
+	if (pid > 0 && read(report[0], &failure, sizeof failure) != sizeof failure)
+		failure = 0;
+	close(report[0]);
+	if (pid > 0 && failure)
+		waitpid(pid, NULL, 0);
+	return failure ? -failure : pid;
 }
 
 int nt_process_descriptor(pid_t pid)
 {
-    return negated((int)syscall(SYS_pidfd_open, pid, 0));
+	return negated((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
 int nt_process_end(pid_t pid, int *status)
 {
-    siginfo_t info = { 0 };
-    int result;
-    do
-        result = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
-    while (result < 0 && errno == EINTR);
-    if (result < 0)
-        return -errno;
-    *status = info.si_status;
-    return info.si_code == CLD_EXITED ? 0 : 1;
+	siginfo_t info = {0};
+	int result;
+	do
+		result = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+	while (result < 0 && errno == EINTR);
+	if (result < 0)
+		return -errno;
+	*status = info.si_status;
+	return info.si_code == CLD_EXITED ? 0 : 1;
 }

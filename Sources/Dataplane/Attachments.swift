@@ -175,6 +175,8 @@ public struct Attachments: Sendable {
         case .generic: return try link(Attachment(.externalXDP, interface, .generic))
         case .auto:
             let generic = Attachment(.externalXDP, interface, .generic)
+            // Found out by an earlier agent; trying again would take XDP off for a moment.
+            if pinned(on: interface).contains(generic) { return try link(generic) }
             do {
                 return try link(Attachment(.externalXDP, interface, .native))
             } catch let error as BPFError {

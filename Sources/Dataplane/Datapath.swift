@@ -27,6 +27,13 @@ public struct Datapath: Sendable {
         try object.setConstant("nt_config", to: settings.config)
         let reused = try pins.map { try reuse($0, in: &object) } ?? []
         let loaded = try load(object)
+        let maps = try DatapathMaps(loaded)
+        if !reused.contains("nt_meta") {
+            // Before it is pinned, so that no pin is ever of unknown version.
+            var meta = nt_meta()
+            meta.abi_version = NT_ABI_VERSION
+            try maps.store(meta)
+        }
         if let pins {
             try pins.create()
             // The map whose presence means that all are there comes last.
@@ -34,12 +41,6 @@ public struct Datapath: Sendable {
             where !reused.contains(name) {
                 try loaded.pinMap(name, at: pins.map(name))
             }
-        }
-        let maps = try DatapathMaps(loaded)
-        if reused.isEmpty {
-            var meta = nt_meta()
-            meta.abi_version = NT_ABI_VERSION
-            try maps.meta.update(0, meta)
         }
         var programs: [DatapathProgram: Program] = [:]
         for program in DatapathProgram.allCases { programs[program] = try loaded.program(program.name) }

@@ -8,7 +8,9 @@ enum Documents {
 
     /// Reads all documents. Nesting is limited to 1000 levels by libyaml.
     static func read(_ bytes: [UInt8], file: String) throws(ManifestProblem) -> [Cursor] {
-        guard var text = String(validating: bytes, as: UTF8.self) else {
+        // libyaml, told that the text is UTF-8, takes a byte order mark for content.
+        let content = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+        guard var text = String(validating: content, as: UTF8.self) else {
             throw ManifestProblem(file: file, line: lineOfInvalidUTF8(bytes), message: "not UTF-8 text")
         }
         let aliases = aliasUses(bytes)

@@ -10,6 +10,13 @@ public struct ManifestBatch: Sendable, Hashable {
     public let problems: [ManifestProblem]
     /// Objects that are passed over, all of them.
     public let notes: [ManifestProblem]
+
+    /// A batch.
+    public init(events: [CatalogEvent], problems: [ManifestProblem], notes: [ManifestProblem]) {
+        self.events = events
+        self.problems = problems
+        self.notes = notes
+    }
 }
 
 /// A directory of manifests that is followed: `*.yaml`, `*.yml` and `*.json`, neither hidden nor in subdirectories.

@@ -51,31 +51,47 @@ public struct IPAddress: Sendable, Hashable, Comparable {
     /// such legacy spellings and kube-proxy reads them so (`netutils.ParseIPSloppy`). An IPv4-mapped IPv6 address
     /// (`::ffff:192.0.2.1`) is the IPv4 address, as in Go's `net.ParseIP`.
     public init?(_ text: some StringProtocol) {
-        if text.utf8.contains(UInt8(ascii: ":")) {
-            guard text.utf8.count <= 45 else { return nil }
-            var parsed = in6_addr()
-            guard inet_pton(AF_INET6, String(text), &parsed) == 1 else { return nil }
-            let value = withUnsafeBytes(of: parsed) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
-            if value >> 32 == 0xFFFF {
-                self.init(v4: UInt32(truncatingIfNeeded: value))
-            } else {
-                self.init(v6: value)
-            }
-            return
-        }
+        var text = String(text)
+        let parsed = text.withUTF8 { $0.contains(UInt8(ascii: ":")) ? Self.parseV6($0) : Self.parseV4($0) }
+        guard let parsed else { return nil }
+        self = parsed
+    }
+
+    private static func parseV4(_ text: UnsafeBufferPointer<UInt8>) -> IPAddress? {
         var value: UInt32 = 0
-        var octets = 0
-        for part in text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false) {
-            guard !part.isEmpty, part.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-            let significant = part.drop { $0 == 0x30 }
-            guard significant.count <= 3 else { return nil }
-            let octet = significant.reduce(UInt32(0)) { $0 * 10 + UInt32($1 - 0x30) }
-            guard octet <= 255 else { return nil }
-            value = value << 8 | octet
-            octets += 1
+        var octet: UInt32?
+        var dots = 0
+        for byte in text {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"):
+                let next = (octet ?? 0) * 10 + UInt32(byte - UInt8(ascii: "0"))
+                guard next <= 255 else { return nil }
+                octet = next
+            case UInt8(ascii: "."):
+                guard let complete = octet, dots < 3 else { return nil }
+                value = value << 8 | complete
+                octet = nil
+                dots += 1
+            default: return nil
+            }
         }
-        guard octets == 4 else { return nil }
-        self.init(v4: value)
+        guard let last = octet, dots == 3 else { return nil }
+        return IPAddress(v4: value << 8 | last)
+    }
+
+    private static func parseV6(_ text: UnsafeBufferPointer<UInt8>) -> IPAddress? {
+        // INET6_ADDRSTRLEN, with the final zero inet_pton wants.
+        guard text.count < 46, !text.contains(0) else { return nil }
+        var parsed = in6_addr()
+        let isAddress = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 46) { buffer in
+            buffer.initialize(repeating: 0)
+            for (index, byte) in text.enumerated() { buffer[index] = CChar(bitPattern: byte) }
+            return inet_pton(AF_INET6, buffer.baseAddress, &parsed) == 1
+        }
+        guard isAddress else { return nil }
+        let value = withUnsafeBytes(of: parsed) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
+        if value >> 32 == 0xFFFF { return IPAddress(v4: UInt32(truncatingIfNeeded: value)) }
+        return IPAddress(v6: value)
     }
 
     /// The address in network byte order: 4 or 16 bytes.

@@ -37,6 +37,12 @@ public struct InterfacePattern: Sendable, Hashable, CustomStringConvertible {
         description = names.joined(separator: ",")
     }
 
+    /// The names that are written out in full, and so are expected to exist.
+    public var literalNames: [String] {
+        items.filter { !$0.isExcluding && !$0.glob.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") } }
+            .map { String(decoding: $0.glob, as: UTF8.self) }
+    }
+
     /// Whether the pattern chooses an interface of this name.
     public func matches(_ name: some StringProtocol) -> Bool {
         let name = Array(name.utf8)

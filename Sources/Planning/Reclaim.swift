@@ -12,12 +12,25 @@ public struct ReclaimCandidates: Sendable, Equatable {
     /// Service ports that no frontend names.
     public var services: Set<ServiceID> = []
 
+    /// Nothing.
+    public init() {}
+
     /// What an image holds for nothing.
     public init(_ image: MapImage) {
         sets = Set(image.sets.keys).subtracting(image.frontends.values.lazy.flatMap(\.sets))
         backends = Set(image.backends.lazy.filter { $0.value.state == .gone }.map(\.key))
         frontends = Set(image.frontends.lazy.filter { $0.value.flags.contains(.retired) }.map(\.key))
         services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
+    }
+
+    /// Takes off what a write names: it may have been in use again since, also if it is not any more.
+    public mutating func keep(namedBy write: MapWrite) {
+        guard case .frontend(let key, let record) = write else { return }
+        frontends.remove(key)
+        if let record {
+            services.remove(record.service)
+            sets.subtract(record.sets)
+        }
     }
 
     /// Whether there is nothing to free.
@@ -42,7 +55,8 @@ extension Planner {
     ///
     /// The caller takes `candidates` from an image, waits for a grace period (programs that still read an old frontend
     /// have then ended, so no new flow can come to name a candidate), and only then looks through the flow table for
-    /// `inUse`. An id is freed when no flow names it; a candidate that has come into use again is left alone.
+    /// `inUse`. Writes performed meanwhile take candidates off (``ReclaimCandidates/keep(namedBy:)``). An id is freed when
+    /// no flow names it.
     ///
     /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
     /// lead to a backend that is gone, whose id must then stay.

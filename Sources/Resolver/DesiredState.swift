@@ -30,6 +30,12 @@ public struct HealthCheck: Sendable, Hashable {
     public let port: UInt16
     /// For each family of the Service, the distinct addresses of local ready endpoints over all its ports.
     public let localEndpoints: [IPFamily: Int]
+
+    /// A health check.
+    public init(port: UInt16, localEndpoints: [IPFamily: Int]) {
+        self.port = port
+        self.localEndpoints = localEndpoints
+    }
 }
 
 /// One Service, resolved by itself.
@@ -39,18 +45,24 @@ public struct ResolvedService: Sendable, Hashable {
     /// For the order among Services that claim the same frontend.
     public let creationTimestamp: Int64?
     /// Its frontends, by key, each key once.
-    public internal(set) var frontends: [Frontend] = []
+    public var frontends: [Frontend] = []
     /// Every endpoint of its ports that is ready or serving, terminating or not, whatever policies say: flows to them
     /// stay alive.
-    public internal(set) var servingBackends: Set<TransportEndpoint> = []
+    public var servingBackends: Set<TransportEndpoint> = []
     /// Its health check, if it has one.
-    public internal(set) var healthCheck: HealthCheck?
+    public var healthCheck: HealthCheck?
     /// Why it came out like this.
-    public internal(set) var notes: [ResolutionNote] = []
+    public var notes: [ResolutionNote] = []
     /// Ports of this Service that claim the same frontend.
-    public internal(set) var conflicts: [FrontendConflict] = []
+    public var conflicts: [FrontendConflict] = []
     /// Values in the Service and its slices that could not be used.
-    public internal(set) var problems: [ObjectProblem] = []
+    public var problems: [ObjectProblem] = []
+
+    /// A Service without frontends.
+    public init(name: ObjectName, creationTimestamp: Int64? = nil) {
+        self.name = name
+        self.creationTimestamp = creationTimestamp
+    }
 }
 
 /// Two Service ports want the same address, port and protocol.
@@ -66,7 +78,8 @@ public struct FrontendConflict: Sendable, Hashable, Comparable, CustomStringConv
     /// As what it would have been.
     public let loserKind: FrontendKind
 
-    init(winner: Frontend, loser: Frontend) {
+    /// Two frontends with the same key.
+    public init(winner: Frontend, loser: Frontend) {
         key = winner.key
         self.winner = winner.servicePort
         winnerKind = winner.kind
@@ -88,15 +101,15 @@ public struct FrontendConflict: Sendable, Hashable, Comparable, CustomStringConv
 /// What the datapath should hold.
 public struct DesiredState: Sendable, Hashable {
     /// All frontends that are balanced, by what they listen on.
-    public internal(set) var frontends: [TransportEndpoint: Frontend] = [:]
+    public var frontends: [TransportEndpoint: Frontend] = [:]
     /// Every endpoint flows may be on (``ResolvedService/servingBackends`` of all Services).
-    public internal(set) var backends: Set<TransportEndpoint> = []
+    public var backends: Set<TransportEndpoint> = []
     /// Each Service by itself, the skipped ones too (their notes say why).
-    public internal(set) var services: [ObjectName: ResolvedService] = [:]
+    public var services: [ObjectName: ResolvedService] = [:]
     /// Frontends wanted twice, in order.
-    public internal(set) var conflicts: [FrontendConflict] = []
+    public var conflicts: [FrontendConflict] = []
     /// Values that could not be used, in order.
-    public internal(set) var problems: [ObjectProblem] = []
+    public var problems: [ObjectProblem] = []
 
     /// Nothing.
     public init() {}

@@ -11,6 +11,16 @@ struct Candidate {
     let forNodes: [String]
     let forZones: [String]
 
+    init(_ source: Endpoint, _ endpoint: TransportEndpoint, _ nodeName: String) {
+        self.endpoint = endpoint
+        isLocal = !nodeName.isEmpty && source.nodeName == nodeName
+        isReady = source.conditions.isReady
+        isServing = source.conditions.isServing
+        isTerminating = source.conditions.isTerminating
+        forNodes = source.forNodes
+        forZones = source.forZones
+    }
+
     /// May serve when nothing is ready (KEP-1669).
     var isServingTerminating: Bool { isServing && isTerminating }
 
@@ -34,17 +44,26 @@ struct EndpointTable {
         let transport: TransportProtocol
     }
 
-    private var entries: [Key: [TransportEndpoint: Candidate]] = [:]
+    private var entries: [Key: [Candidate]] = [:]
     private(set) var problems: [ObjectProblem] = []
 
     init(service: ObjectName, slices: [EndpointSlice], nodeName: String) {
         for slice in slices where slice.service == service && !slice.isHeadless { add(slice, nodeName) }
     }
 
-    /// The endpoints of a port, in order.
+    /// The endpoints of a port, in order, each once.
     func candidates(_ family: IPFamily, _ port: ServicePortName) -> [Candidate] {
-        let found = entries[Key(family: family, port: port.port, transport: port.transport)] ?? [:]
-        return found.values.sorted { $0.endpoint < $1.endpoint }
+        let found = entries[Key(family: family, port: port.port, transport: port.transport)] ?? []
+        var unique: [Candidate] = []
+        unique.reserveCapacity(found.count)
+        for candidate in found.sorted(by: { $0.endpoint < $1.endpoint }) {
+            if unique.last?.endpoint != candidate.endpoint {
+                unique.append(candidate)
+            } else if candidate.precedes(unique[unique.count - 1]) {
+                unique[unique.count - 1] = candidate
+            }
+        }
+        return unique
     }
 
     private mutating func add(_ slice: EndpointSlice, _ nodeName: String) {
@@ -60,25 +79,14 @@ struct EndpointTable {
             return
         }
         let ports = Self.ports(of: slice, &log)
-        for (index, endpoint) in slice.endpoints.enumerated() {
-            guard let address = Self.address(of: endpoint, "endpoints[\(index)].addresses", family, &log) else {
-                continue
-            }
-            for (name, number, transport) in ports {
-                let candidate = Candidate(
-                    endpoint: TransportEndpoint(address, number, transport),
-                    isLocal: !nodeName.isEmpty && endpoint.nodeName == nodeName,
-                    isReady: endpoint.conditions.isReady, isServing: endpoint.conditions.isServing,
-                    isTerminating: endpoint.conditions.isTerminating, forNodes: endpoint.forNodes,
-                    forZones: endpoint.forZones)
-                insert(candidate, Key(family: family, port: name, transport: transport))
+        let endpoints = slice.endpoints.enumerated().compactMap { index, endpoint in
+            Self.address(of: endpoint, "endpoints[\(index)].addresses", family, &log).map { ($0, endpoint) }
+        }
+        for (name, number, transport) in ports {
+            entries[Key(family: family, port: name, transport: transport), default: []] += endpoints.lazy.map {
+                Candidate($1, TransportEndpoint($0, number, transport), nodeName)
             }
         }
-    }
-
-    private mutating func insert(_ candidate: Candidate, _ key: Key) {
-        if let present = entries[key]?[candidate.endpoint], !candidate.precedes(present) { return }
-        entries[key, default: [:]][candidate.endpoint] = candidate
     }
 
     /// Ports without a name or a number are not for proxies.
@@ -98,15 +106,15 @@ struct EndpointTable {
 
     /// Only the first address counts (KEP-752: the others are for the same endpoint).
     private static func address(
-        of endpoint: Endpoint, _ path: String, _ family: IPFamily, _ log: inout ProblemLog
+        of endpoint: Endpoint, _ path: @autoclosure () -> String, _ family: IPFamily, _ log: inout ProblemLog
     ) -> IPAddress? {
         guard let text = endpoint.addresses.first else {
-            log.report(path, "empty: must have an address")
+            log.report(path(), "empty: must have an address")
             return nil
         }
-        guard let address = log.address(text, "\(path)[0]", endpoint: true) else { return nil }
+        guard let address = log.address(text, "\(path())[0]", endpoint: true) else { return nil }
         guard address.family == family else {
-            log.report("\(path)[0]", "\(address) is not an IPv\(family.rawValue) address, as addressType says")
+            log.report("\(path())[0]", "\(address) is not an IPv\(family.rawValue) address, as addressType says")
             return nil
         }
         return address

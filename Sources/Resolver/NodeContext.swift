@@ -1,4 +1,5 @@
 public import NetTypes
+public import ServiceModel
 
 /// What the resolver must know of the node it works for.
 public struct NodeContext: Sendable, Hashable {
@@ -20,5 +21,16 @@ public struct NodeContext: Sendable, Hashable {
         self.zone = zone
         self.nodePortAddresses = nodePortAddresses
         self.nodeAddresses = nodeAddresses
+    }
+
+    /// The node of a Node object, or what can be said of it before the object is seen.
+    ///
+    /// NodePorts are served on its primary addresses, as kube-proxy's nftables mode does by default: of each family the
+    /// first internal address, or else the first external one.
+    public init(nodeName: String, node: Node?) {
+        let internalAddresses = (node?.internalIPs ?? []).compactMap { IPAddress($0) }
+        let all = internalAddresses + (node?.externalIPs ?? []).compactMap { IPAddress($0) }
+        let primary = IPFamily.allCases.compactMap { family in all.first { $0.family == family } }
+        self.init(nodeName: nodeName, zone: node?.zone, nodePortAddresses: primary, nodeAddresses: all)
     }
 }

@@ -11,13 +11,20 @@ public struct Resolver: Sendable {
         /// The datapath reaches, for traffic from external devices, only backends on this node: the external scope of
         /// every frontend is cut down to them.
         public var externalScopeLocalOnly: Bool
+        /// The datapath does not look at sources and has no memory of clients: load balancer addresses with
+        /// `loadBalancerSourceRanges` are withheld rather than opened to everybody, and `sessionAffinity` is reported.
+        public var withholdsRestrictedSources: Bool
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
 
         /// The choices.
-        public init(externalScopeLocalOnly: Bool = true, serviceProxyName: String? = nil) {
+        public init(
+            externalScopeLocalOnly: Bool = true, withholdsRestrictedSources: Bool = true,
+            serviceProxyName: String? = nil
+        ) {
             self.externalScopeLocalOnly = externalScopeLocalOnly
+            self.withholdsRestrictedSources = withholdsRestrictedSources
             self.serviceProxyName = serviceProxyName
         }
     }
@@ -38,11 +45,13 @@ public struct Resolver: Sendable {
         let view = ServiceView(service)
         let table = EndpointTable(service: service.name, slices: slices, nodeName: context.nodeName)
         result.notes = view.notes
+        if view.clusterIPs.isEmpty { result.notes.append(.skipped(.noClusterIP)) }
         result.problems = (view.log.problems + table.problems).sorted()
         var frontends = FrontendCollector()
         var localReady: [IPFamily: Int] = [:]
         for (family, clusterIP) in view.clusterIPs.sorted(by: { $0.key < $1.key }) {
             let addresses = FamilyAddresses(view, family, clusterIP, context)
+            result.problems += unsupported(view, addresses, service.name)
             var localReadyAddresses: Set<IPAddress> = []
             for port in view.ports {
                 let candidates = table.candidates(family, port.name)
@@ -60,8 +69,31 @@ public struct Resolver: Sendable {
         }
         result.frontends = frontends.sorted
         result.conflicts = frontends.conflicts.sorted()
+        result.problems = Array(Set(result.problems)).sorted()
         result.healthCheck = view.healthCheckPort.map { HealthCheck(port: $0, localEndpoints: localReady) }
         return result
+    }
+
+    /// What the Service asks for and this datapath does not do, so that nobody has to find out from traffic.
+    private func unsupported(
+        _ view: ServiceView, _ addresses: FamilyAddresses, _ name: ObjectName
+    ) -> [ObjectProblem] {
+        guard options.withholdsRestrictedSources else { return [] }
+        let object = ObjectID(kind: .service, name: name)
+        var problems: [ObjectProblem] = []
+        if addresses.allowedSources != nil, !addresses.loadBalancerIPs.isEmpty {
+            problems.append(
+                ObjectProblem(
+                    object: object, path: "spec.loadBalancerSourceRanges",
+                    message: "not enforced by this version: the load balancer addresses are not served"))
+        }
+        if view.affinity != .none {
+            problems.append(
+                ObjectProblem(
+                    object: object, path: "spec.sessionAffinity",
+                    message: "ClientIP is not kept by this version: connections are spread one by one"))
+        }
+        return problems
     }
 
     /// `ShouldSkipService` of kube-proxy, and the selectors of its watch.
@@ -88,7 +120,9 @@ public struct Resolver: Sendable {
                     allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity))
         }
         add(.clusterIP, addresses.clusterIP, port.number)
-        for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }
+        if addresses.allowedSources == nil || !options.withholdsRestrictedSources {
+            for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }
+        }
         for address in addresses.externalIPs { add(.externalIP, address, port.number) }
         guard let nodePort = port.nodePort else { return }
         for address in addresses.nodePortAddresses { add(.nodePort, address, nodePort) }

@@ -55,10 +55,15 @@ struct ServiceView {
         return Set(ranges + own).sorted()
     }
 
+    private struct Listener: Hashable {
+        let port: UInt16
+        let transport: TransportProtocol
+    }
+
     private mutating func readPorts() {
         var names: Set<ServicePortName> = []
-        var numbers: Set<String> = []
-        var nodePorts: Set<String> = []
+        var numbers: Set<Listener> = []
+        var nodePorts: Set<Listener> = []
         for (index, port) in service.ports.enumerated() {
             let path = "spec.ports[\(index)]"
             guard let transport = log.transport(port.protocolName, "\(path).protocol"),
@@ -69,12 +74,12 @@ struct ServiceView {
                 log.report("\(path).name", "\"\(port.name)\" names another \(transport) port of the Service too")
                 continue
             }
-            guard numbers.insert("\(number)/\(transport)").inserted else {
+            guard numbers.insert(Listener(port: number, transport: transport)).inserted else {
                 log.report("\(path).port", "\(number)/\(transport) is another port of the Service too")
                 continue
             }
             var nodePort = port.nodePort == 0 ? nil : log.port(port.nodePort, "\(path).nodePort")
-            if let claimed = nodePort, !nodePorts.insert("\(claimed)/\(transport)").inserted {
+            if let claimed = nodePort, !nodePorts.insert(Listener(port: claimed, transport: transport)).inserted {
                 log.report("\(path).nodePort", "\(claimed)/\(transport) is the nodePort of another port too")
                 nodePort = nil
             }

@@ -181,9 +181,25 @@ private final class Followed {
 
     @Test func endingTheReaderEndsTheFollower() async throws {
         let followed = try Followed()
+        try await followed.until { $0.catalog.isSynced }
+        let before = watches(on: followed.path)
         let stream = try ManifestDirectory(path: followed.path).follow()
         let reader = Task { for await _ in stream {} }
+        while watches(on: followed.path) == before { try await Task.sleep(for: .milliseconds(5)) }
         reader.cancel()
         await reader.value
+        while watches(on: followed.path) > before { try await Task.sleep(for: .milliseconds(5)) }
+    }
+
+    /// How many inotify descriptors of this process watch a directory.
+    private func watches(on path: String) -> Int {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return 0 }
+        let mark = "ino:\(String(status.st_ino, radix: 16)) "
+        let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fdinfo")) ?? []
+        return descriptors.count { name in
+            let info = (try? String(contentsOfFile: "/proc/self/fdinfo/\(name)", encoding: .utf8)) ?? ""
+            return info.contains("inotify") && info.contains(mark)
+        }
     }
 }

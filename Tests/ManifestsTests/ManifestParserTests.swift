@@ -12,6 +12,11 @@ import Testing
         #expect(parsed.notes.isEmpty)
     }
 
+    @Test(arguments: ["\u{FEFF}" + sliceYAML, sliceYAML.replacing("\n", with: "\r\n"), sliceYAML + "...\n"])
+    func textAsEditorsWriteIt(_ text: String) throws {
+        #expect(try objects(text) == [.endpointSlice(sampleSlice)])
+    }
+
     @Test func defaultsOfTheAPIServer() throws {
         let expected = Service(
             name: ObjectName(namespace: "default", name: "web"), clusterIP: "203.0.113.1",

@@ -48,7 +48,9 @@ import Testing
         #expect(try !prefix.contains(#require(IPAddress(outside))))
     }
 
-    @Test(arguments: ["192.0.2.0", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/", "/24", "2001:db8::/129", "1.2.3.4/1/2"])
+    @Test(arguments: [
+        "192.0.2.0", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/", "/24", "2001:db8::/129", "1.2.3.4/1/2",
+    ])
     func notAPrefix(_ text: String) {
         #expect(CIDR(text) == nil)
     }

@@ -93,10 +93,11 @@ import Testing
         #expect(resolved.servingBackends == whole.servingBackends)
     }
 
-    @Test func internalLocalAloneNeedsNoClusterSet() throws {
+    @Test(arguments: ["2R", "2Rt", "1Ln 2Rt"]) func internalLocalAloneNeedsNoClusterSet(_ endpoints: String) throws {
         var service = plainService()
         service.internalTrafficPolicy = .local
-        let resolved = full.resolve(service, slices: [slice(["2R"])], context: context)
+        let slices = [slice(endpoints.split(separator: " ").map(String.init))]
+        let resolved = full.resolve(service, slices: slices, context: context)
         #expect(try #require(resolved.frontend(.clusterIP)).internal.short == "noLocalEndpointsInternal")
     }
 

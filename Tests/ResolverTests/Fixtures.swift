@@ -10,7 +10,7 @@ let context = NodeContext(
     nodeAddresses: [IPAddress("192.0.2.10")].compactMap { $0 })
 
 /// What Kubernetes itself would have, without the cut to local backends.
-let full = Resolver(options: .init(externalScopeLocalOnly: false))
+let full = Resolver(options: .init(externalScopeLocalOnly: false, withholdsRestrictedSources: false))
 /// What the datapath can do without source NAT.
 let cut = Resolver(options: .init(externalScopeLocalOnly: true))
 

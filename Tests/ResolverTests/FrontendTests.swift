@@ -128,7 +128,7 @@ import Testing
         service.ipFamilies = ["IPv6", "IPX"]
         service.clusterIPs.append("203.0.113.9")
         let resolved = resolve(service)
-        #expect(resolved.frontends.isEmpty)
+        #expect(resolved.frontends.isEmpty && resolved.notes == [.skipped(.noClusterIP)])
         #expect(resolved.problems.map(\.path) == ["spec.clusterIPs[0]", "spec.ipFamilies[1]"])
     }
 
@@ -146,6 +146,20 @@ import Testing
         for kind in [FrontendKind.clusterIP, .externalIP, .nodePort] {
             #expect(try #require(resolved.frontend(kind)).allowedSources == nil)
         }
+    }
+
+    @Test func whatTheDatapathCannotEnforceIsWithheldAndReported() {
+        var service = fullService()
+        service.loadBalancerSourceRanges = ["198.18.0.0/16"]
+        service.sessionAffinity = .clientIP(timeoutSeconds: 60)
+        let withheld = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(withheld.frontend(.loadBalancer) == nil)
+        #expect(withheld.frontend(.clusterIP) != nil && withheld.frontend(.externalIP) != nil)
+        #expect(withheld.problems.map(\.path) == ["spec.loadBalancerSourceRanges", "spec.sessionAffinity"])
+        service.loadBalancerSourceRanges = []
+        service.sessionAffinity = .none
+        let open = cut.resolve(service, slices: [slice(["1L"])], context: context)
+        #expect(open.frontend(.loadBalancer) != nil && open.problems.isEmpty)
     }
 
     @Test func healthCheckCountsLocalReadyAddresses() {
@@ -170,5 +184,16 @@ import Testing
         let resolved = resolve(service)
         #expect(resolved.frontend(.clusterIP)?.affinity == .clientIP(timeoutSeconds: taken))
         #expect(resolved.problems.count == problems)
+    }
+
+    @Test func primaryAddressesOfANode() {
+        let node = Node(
+            name: here, internalIPs: ["bad", "192.0.2.10", "192.0.2.11"],
+            externalIPs: ["203.0.113.10", "2001:db8::10"],
+            zone: "a")
+        let found = NodeContext(nodeName: here, node: node)
+        #expect(found.nodePortAddresses.map(\.description) == ["192.0.2.10", "2001:db8::10"])
+        #expect(found.nodeAddresses.count == 4 && found.zone == "a")
+        #expect(NodeContext(nodeName: here, node: nil) == NodeContext(nodeName: here))
     }
 }

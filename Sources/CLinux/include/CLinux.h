@@ -1,9 +1,10 @@
 #ifndef CLINUX_H
 #define CLINUX_H
 
-// Kernel interfaces that the Glibc module does not carry: rtnetlink's structures and numbers, network namespaces,
-// process descriptors. Everything here returns 0 (or a value) on success and a negated errno on failure, so that no
-// Swift runtime call can come between a failing system call and the reading of errno.
+// Kernel interfaces that the Glibc module does not carry: rtnetlink's structures and numbers,
+// network namespaces, process descriptors. Everything here returns 0 (or a value) on success and a
+// negated errno on failure, so that no Swift runtime call can come between a failing system call
+// and the reading of errno.
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -17,15 +18,16 @@
 #include <sys/inotify.h>
 #include <sys/types.h>
 
-// Opens a NETLINK_ROUTE socket (close-on-exec), bound to the multicast groups in the bit mask, with extended
-// acknowledgements. nonblocking is 0 or 1. receive_buffer is in bytes, 0 for the system's default.
+// Opens a NETLINK_ROUTE socket (close-on-exec), bound to the multicast groups in the bit mask, with
+// extended acknowledgements. nonblocking is 0 or 1. receive_buffer is in bytes, 0 for the system's
+// default.
 int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer);
 
 // Sends one datagram to the kernel.
 int nt_netlink_send(int fd, const void *bytes, size_t length);
 
-// Receives one datagram that came from the kernel; those of other senders are thrown away. -EMSGSIZE when it did not
-// fit, -EAGAIN when there is none in time.
+// Receives one datagram that came from the kernel; those of other senders are thrown away.
+// -EMSGSIZE when it did not fit, -EAGAIN when there is none in time.
 ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity);
 
 // Moves the calling thread to a new network namespace.
@@ -36,13 +38,14 @@ pid_t nt_thread_id(void);
 
 // Settings of a device that are changed by the ethtool ioctl.
 enum nt_offload {
-    NT_OFFLOAD_TX_CHECKSUM,
-    NT_OFFLOAD_TSO,
-    NT_OFFLOAD_GSO,
-    NT_OFFLOAD_GRO,
+	NT_OFFLOAD_TX_CHECKSUM,
+	NT_OFFLOAD_TSO,
+	NT_OFFLOAD_GSO,
+	NT_OFFLOAD_GRO,
 };
 
-// Turns one offload of the named device on (1) or off (0), in the calling thread's network namespace.
+// Turns one offload of the named device on (1) or off (0), in the calling thread's network
+// namespace.
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on);
 
 // A pipe with both ends close-on-exec.
@@ -51,16 +54,18 @@ int nt_pipe(int *read_end, int *write_end);
 // Accepts a connection; the new descriptor is close-on-exec.
 int nt_accept(int listener);
 
-// Starts a program in the calling thread's namespaces, in its own process group, with an empty signal mask, standard
-// input from /dev/null. A NULL environment is the caller's own. The kernel kills it when the calling *thread* ends
-// (PR_SET_PDEATHSIG). Returns the process id, or the negated errno of fork or execve.
-pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output, int error);
+// Starts a program in the calling thread's namespaces, in its own process group, with an empty
+// signal mask, standard input from /dev/null. A NULL environment is the caller's own. The kernel
+// kills it when the calling *thread* ends (PR_SET_PDEATHSIG). Returns the process id, or the
+// negated errno of fork or execve.
+pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
+	       int error);
 
 // A descriptor that becomes readable when the process ends.
 int nt_process_descriptor(pid_t pid);
 
-// Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when it exited (status is
-// the exit status) and 1 when a signal ended it (status is the signal).
+// Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when
+// it exited (status is the exit status) and 1 when a signal ended it (status is the signal).
 int nt_process_end(pid_t pid, int *status);
 
 #endif

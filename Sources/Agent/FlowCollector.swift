@@ -1,0 +1,37 @@
+internal import BPF
+internal import Dataplane
+
+/// Looks through the flow table now and then. On a thread of its own: a million entries take a second, during which
+/// changes of endpoints must not wait.
+struct FlowCollector {
+    private let table: FlowTable
+    private let timeouts: FlowTimeouts
+
+    init(_ datapath: Datapath, _ timeouts: FlowTimeouts) {
+        table = FlowTable(datapath.maps)
+        self.timeouts = timeouts
+    }
+
+    /// Removes expired flows and notes what the others name. After a grace period no program is left that could begin
+    /// a flow by what a frontend said before.
+    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
+        if afterGracePeriod { GracePeriod.wait() }
+        return try table.collect(timeouts)
+    }
+}
+
+/// The collector's thread.
+actor CollectorThread {
+    private let collector: FlowCollector
+    private let executor = QueueExecutor(label: "needletail.collector")
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(_ collector: FlowCollector) {
+        self.collector = collector
+    }
+
+    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
+        try collector.pass(afterGracePeriod: afterGracePeriod)
+    }
+}

@@ -1,0 +1,29 @@
+import ArgumentParser
+import BPF
+import Dataplane
+
+/// Removes what agents of a pin directory left.
+struct Cleanup: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Remove all programs, maps and pins that agents left on this node.",
+        discussion: """
+            Refuses while an agent runs. Connections through Services end. What the agent did not create is not \
+            touched; a bpf file system it mounted stays mounted.
+            """)
+
+    @Option(name: .customLong("pin-directory"), help: "The directory the agent pins under.")
+    var pinDirectory = PinDirectory.standard
+
+    func run() throws {
+        let pins = PinDirectory(pinDirectory)
+        guard BPFFileSystem.isMounted(at: pins.root) else {
+            print("nothing to clean up: there is no \(pins.root) on a bpf file system")
+            return
+        }
+        // ArgumentParser prints what is thrown, without its usage text, and exits with 1.
+        let lock = try AgentLock(pins)
+        let count = try Attachments.removeAll(pins)
+        lock.release()
+        print("removed \(count) attachment(s) and everything pinned under \(pins.root)")
+    }
+}
