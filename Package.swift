@@ -106,6 +106,16 @@ let package = Package(
                 "NetLab", "Dataplane", "Netlink", "NetTypes", "NeedletailABI", "BPF", "CLinux", argumentParser,
             ],
             swiftSettings: settings),
+        // The operator's view.
+        target(
+            "Inspection",
+            ["Dataplane", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "BPF", systemPackage]),
+        .executableTarget(
+            name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
+            swiftSettings: settings),
+
+        // Networks of namespaces, for tests, demo and benchmarks.
+        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
         tests("NetTypes", ["NetTypes"]),
         .target(
@@ -122,6 +132,12 @@ let package = Package(
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "Inspection",
+            [
+                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver", "ServiceModel",
+                "NetTypes", "NeedletailABI",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x

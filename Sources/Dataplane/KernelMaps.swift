@@ -19,6 +19,16 @@ public struct KernelMaps: ~Copyable {
     ///
     /// - Throws: `BPFError`, or ``DatapathError/corruptMap(_:_:)`` for records that no agent writes.
     public func read() throws -> MapImage {
+        let image = try snapshot()
+        try Self.validate(image)
+        return image
+    }
+
+    /// What the maps hold while an agent may be writing them: records may name others that have gone or are yet to
+    /// come.
+    ///
+    /// - Throws: `BPFError`, or ``DatapathError/corruptMap(_:_:)`` for frontend keys that no agent writes.
+    public func snapshot() throws -> MapImage {
         var image = MapImage(capacity: maps.capacity)
         try Self.read(maps.frontends4, into: &image)
         try Self.read(maps.frontends6, into: &image)
@@ -31,7 +41,6 @@ public struct KernelMaps: ~Copyable {
         try maps.services.forEach { id, wire in
             if let name = ServicePortName(wire) { image.services[id] = name }
         }
-        try Self.validate(image)
         return image
     }
 
