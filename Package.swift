@@ -93,9 +93,6 @@ let package = Package(
             name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
             swiftSettings: settings),
 
-        // Networks of namespaces, for tests, demo and benchmarks.
-        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
-
         tests("NetTypes", ["NetTypes"]),
         tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
         tests("Maglev", ["Maglev", "NetTypes"]),
