@@ -114,9 +114,6 @@ let package = Package(
             name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
             swiftSettings: settings),
 
-        // Networks of namespaces, for tests, demo and benchmarks.
-        target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
-
         tests("NetTypes", ["NetTypes"]),
         .target(
             name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
