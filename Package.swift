@@ -93,10 +93,13 @@ let package = Package(
         // Measuring.
         target(
             "Benchmark",
-            ["BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
-                "CBPFObjects"]),
+            [
+                "BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
+                "CBPFObjects",
+            ]),
         .executableTarget(
-            name: "needletail-bench", dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            name: "needletail-bench",
+            dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
             swiftSettings: settings),
 
         tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
@@ -132,7 +135,8 @@ let package = Package(
         tests(
             "Inspection",
             [
-                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver", "ServiceModel",
+                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver",
+                "ServiceModel",
                 "NetTypes", "NeedletailABI",
             ]),
     ],

@@ -36,7 +36,11 @@ public struct KernelMaps: ~Copyable {
             if let record = SetRecord(wire) { image.sets[SetID(rawValue: id)] = record }
         }
         try maps.backends.forEach { id, wire in
-            if let record = BackendRecord(wire) { image.backends[BackendID(rawValue: id)] = record }
+            guard wire.state != UInt8(BackendState.free.rawValue) else { return }
+            guard let record = BackendRecord(wire) else {
+                throw DatapathError.corruptMap(maps.backends.name, "backend \(id) is of no known state or family")
+            }
+            image.backends[BackendID(rawValue: id)] = record
         }
         try maps.services.forEach { id, wire in
             if let name = ServicePortName(wire) { image.services[id] = name }
@@ -89,7 +93,6 @@ public struct KernelMaps: ~Copyable {
 
     private mutating func perform(_ run: ArraySlice<MapWrite>, _ kind: MapWrite.Kind) throws {
         switch kind {
-        case .gracePeriod: GracePeriod.wait()
         case .table: for case .table(let table) in run { try build(table) }
         case .set:
             try Self.store(run, in: maps.sets) {
@@ -169,7 +172,7 @@ public struct KernelMaps: ~Copyable {
 extension MapWrite {
     /// Writes of one kind that follow each other can share a system call.
     fileprivate enum Kind: Equatable {
-        case service, serviceRemoval, backend, table, set, gracePeriod
+        case service, serviceRemoval, backend, table, set
         case frontend(IPFamily), frontendRemoval(IPFamily)
     }
 
@@ -181,7 +184,6 @@ extension MapWrite {
         case .set: .set
         case .frontend(let key, let record):
             record == nil ? .frontendRemoval(key.address.family) : .frontend(key.address.family)
-        case .gracePeriod: .gracePeriod
         }
     }
 }

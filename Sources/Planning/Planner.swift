@@ -106,7 +106,7 @@ private struct PlanningPass {
             case .backend: backends.append(write)
             case .table: tables.append(write)
             case .set: sets.append(write)
-            case .frontend, .gracePeriod: break
+            case .frontend: break
             }
         }
         pending.removeAll(keepingCapacity: true)
@@ -132,7 +132,7 @@ private struct PlanningPass {
                 setIDs[record.digest] = nil
                 freeSets.release(id.rawValue)
                 extents.release(Extent(base: Int(record.line), lines: record.lines))
-            case .service, .backend, .set, .table, .frontend, .gracePeriod: break
+            case .service, .backend, .set, .table, .frontend: break
             }
         }
         for set in newAnswers { answered[set] = nil }

@@ -63,7 +63,7 @@ struct CrashPointTests {
             #expect(
                 try rig.kernel.backends(namedBy: rig.kernel.read().sets.values) == model.backendsInTables())
             let candidates = ReclaimCandidates(model.image)
-            let freed = Planner.reclaim(model.image, candidates: candidates, inUse: FlowUsage(), complete: true)
+            let freed = Planner.reclaim(model.image, candidates: candidates, inUse: FlowUsage())
             for write in freed { try model.perform(write) }
             try rig.kernel.perform(freed)
             #expect(try rig.kernel.read() == model.image)

@@ -66,7 +66,7 @@ struct Rig: ~Copyable {
         GracePeriod.wait()
         let usage = try FlowTable(datapath.maps).collect(FlowTimeouts()).usage
         let transition = try Transition(from: model, to: DesiredState())
-        let writes = Planner.reclaim(model.image, candidates: candidates, inUse: usage, complete: true)
+        let writes = Planner.reclaim(model.image, candidates: candidates, inUse: usage)
         for write in writes.prefix(end) {
             try perform(write)
             try sendPackets(transition.questions)

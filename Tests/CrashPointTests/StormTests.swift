@@ -115,7 +115,7 @@ struct StormTests {
             _ = try flows.flush { _ in true }
             let usage = try flows.collect(FlowTimeouts()).usage
             try kernel.perform(
-                Planner.reclaim(kernel.read(), candidates: candidates, inUse: usage, complete: plan.problems.isEmpty))
+                Planner.reclaim(kernel.read(), candidates: candidates, inUse: usage))
         }
         let outcome = storm.stop()
         #expect(outcome.failure == nil)

@@ -36,7 +36,6 @@ public struct ModelMaps: Sendable {
             tables[table.line] = table
         case .set(let id, let record): try judge(id, record)
         case .frontend(let key, let record): try judge(key, record)
-        case .gracePeriod: break
         }
         image.apply(write)
     }

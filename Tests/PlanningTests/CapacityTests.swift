@@ -59,7 +59,7 @@ import Testing
             var usage = FlowUsage()
             usage.backends = try maps.backendsInTables()
             let candidates = ReclaimCandidates(maps.image)
-            for write in Planner.reclaim(maps.image, candidates: candidates, inUse: usage, complete: true) {
+            for write in Planner.reclaim(maps.image, candidates: candidates, inUse: usage) {
                 try maps.perform(write)
             }
         }

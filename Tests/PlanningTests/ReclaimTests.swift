@@ -63,7 +63,7 @@ private struct Life {
     }
 
     mutating func reclaim(_ candidates: ReclaimCandidates, until end: Int = .max) throws {
-        let writes = Planner.reclaim(maps.image, candidates: candidates, inUse: try usage(), complete: true)
+        let writes = Planner.reclaim(maps.image, candidates: candidates, inUse: try usage())
         let transition = try Transition(from: maps, to: DesiredState())
         for write in writes.prefix(end) {
             try maps.perform(write)
@@ -73,7 +73,7 @@ private struct Life {
             try checkFlows()
         }
         if end >= writes.count {
-            let rest = Planner.reclaim(maps.image, candidates: candidates, inUse: try usage(), complete: true)
+            let rest = Planner.reclaim(maps.image, candidates: candidates, inUse: try usage())
             #expect(rest.isEmpty, "what can be freed is freed at once")
         }
     }
@@ -133,18 +133,20 @@ private struct Life {
             for write in try maps.sync(to: desired(member)).plan.writes { candidates.keep(namedBy: write) }
         }
         #expect(ReclaimCandidates(maps.image).sets == [set])
-        #expect(Planner.reclaim(maps.image, candidates: candidates, inUse: FlowUsage(), complete: true).isEmpty)
+        #expect(Planner.reclaim(maps.image, candidates: candidates, inUse: FlowUsage()).isEmpty)
     }
 
-    @Test func `After a plan with problems no backend id is freed`() throws {
+    @Test func `A backend that a standing table is said to name is not freed`() throws {
         var maps = ModelMaps(capacity: roomy)
         let (a, b) = (World.backend(0, .v4, .tcp), World.backend(1, .v4, .tcp))
         try maps.sync(to: DesiredState(frontends: [simpleFrontend(0, [a])], backends: [a]))
         try maps.sync(to: DesiredState(frontends: [simpleFrontend(0, [b])], backends: [b]))
         let candidates = ReclaimCandidates(maps.image)
         #expect(candidates.backends.count == 1)
-        for (complete, freed) in [(false, 0), (true, 1)] {
-            let writes = Planner.reclaim(maps.image, candidates: candidates, inUse: FlowUsage(), complete: complete)
+        var named = FlowUsage()
+        named.backends = candidates.backends
+        for (inUse, freed) in [(named, 0), (FlowUsage(), 1)] {
+            let writes = Planner.reclaim(maps.image, candidates: candidates, inUse: inUse)
             #expect(writes.count { if case .backend(_, nil) = $0 { true } else { false } } == freed)
         }
     }
