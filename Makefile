@@ -13,11 +13,15 @@ CLANG_FORMAT ?= clang-format-14
 MULTIARCH = $(shell gcc -print-multiarch)
 # A program has the parameter its hook gives it, used or not.
 BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -isystem /usr/include/$(MULTIARCH)
-BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h)
+BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h bpf/abi/*/*.h)
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,bpf/out/%.bpf.o,$(wildcard bpf/*.bpf.c))
 BPF_FIXTURES := $(patsubst Tests/BPFTests/fixtures/%.bpf.c,bpf/out/%.bpf.o,$(wildcard Tests/BPFTests/fixtures/*.bpf.c))
 
 PROGRAMS := needletail-agent needletail needletail-bench
+# The demo runs the real programs, beside its own.
+DEMO_PROGRAMS := needletail-agent needletail needletail-demo
+# Such as DEMO_FLAGS=--quick.
+DEMO_FLAGS ?=
 # The Swift runtime goes into the binary: one file is all a node needs.
 BUILD_FLAGS = -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
 BUILT = .build/$(CONFIGURATION)
@@ -50,8 +54,10 @@ test: bpf lint
 	swift build --build-tests
 	swift test --skip-build --disable-xctest $(TEST_FLAGS)
 
-demo: build
-	$(BUILT)/needletail-demo
+# Network namespaces and BPF need root; building does not.
+demo: bpf
+	set -e; for program in $(DEMO_PROGRAMS); do swift build $(BUILD_FLAGS) --product $$program; done
+	$(if $(filter-out 0,$(shell id -u)),sudo) $(BUILT)/needletail-demo $(DEMO_FLAGS)
 
 bench: build
 	$(BUILT)/needletail-bench packet

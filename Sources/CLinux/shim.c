@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -87,6 +88,14 @@ ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity)
 int nt_unshare_network(void)
 {
 	return negated(unshare(CLONE_NEWNET));
+}
+
+int nt_unshare_mounts(void)
+{
+    // Where mounts are shared, as systemd has them, they would show up outside all the same.
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        return -errno;
+    return 0;
 }
 
 pid_t nt_thread_id(void)
