@@ -73,7 +73,9 @@ final class Cluster: Sendable {
         _ name: String = "web", number: Int = 1, _ states: [String: EndpointState]? = nil
     ) throws -> ServiceManifest {
         let states = states ?? Dictionary(uniqueKeysWithValues: Self.servingPods.map { ($0, .ready) })
-        let endpoints = try states.sorted { $0.key < $1.key }.map { (try topology.host($0.key).addresses, $0.value) }
+        let endpoints = try states.sorted { $0.key < $1.key }.map {
+            ServiceManifest.Endpoint(addresses: try topology.host($0.key).addresses, state: $0.value)
+        }
         return ServiceManifest(name, number: number, endpoints: endpoints)
     }
 

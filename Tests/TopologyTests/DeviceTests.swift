@@ -1,5 +1,6 @@
 import BPF
 import Dataplane
+import Foundation
 import NeedletailABI
 import NetLab
 import NetTypes
@@ -60,6 +61,18 @@ import Testing
         for frontend in frontends { #expect(try cluster.outside.cannotReach(frontend)) }
         let first = try cluster.frontend(service, .nodePort, family, .tcp)
         #expect(try cluster.outside.servers(of: first) == Set(Cluster.servingPods))
+    }
+
+    @Test func devicesTheConfigurationNoLongerNamesAreLetGo() throws {
+        let (cluster, service) = try Cluster.serving()
+        let frontend = service.frontend(.clusterIP, .v4, .tcp)
+        _ = try cluster.client.ask(frontend)
+        let index = Int32(try cluster.topology.node.device("ntclient").index)
+        try cluster.stop(SIGTERM)
+        try cluster.start(AgentFlags(["--workload-devices": "nt*,!ntclient"]))
+        #expect(!Attachments.interfaces(in: cluster.pins).contains(index))
+        #expect(try cluster.client.cannotReach(frontend))
+        #expect(try cluster.topology.host("a").ask(frontend).answer.server.count == 1)
     }
 
     @Test func aDeviceThatIsNamedIsAttachedToWhenItAppears() throws {

@@ -1,3 +1,4 @@
+import BPF
 import Dataplane
 import Foundation
 import NeedletailABI
@@ -34,13 +35,13 @@ import Testing
         for (client, frontend) in frontends { _ = try client.ask(frontend) }
         try cluster.stop(SIGTERM)
         let maps = try cluster.maps()
-        let counters = try CounterReading(maps)
         let attachments = Attachments.all(in: cluster.pins).count
 
         let cleanup = try cluster.run(["cleanup", "--pin-directory", cluster.pins.root])
         #expect(try cleanup.wait(timeout: .seconds(20)) == .exited(0))
         #expect(cleanup.lines.map(\.text).joined().contains("removed \(attachments) attachment(s)"))
         #expect(access(cluster.pins.root, F_OK) != 0, "\(cluster.pins.entries(in: "links"))")
+        let counters = try CounterReading(maps)
         for (client, frontend) in frontends { #expect(client.cannotReach(frontend)) }
         #expect(try CounterReading(maps) == counters, "each packet is counted by each program that sees it")
 
@@ -51,6 +52,23 @@ import Testing
         try cluster.start()
         try cluster.waitUntilInStep()
         for (client, frontend) in frontends { _ = try client.ask(frontend) }
+    }
+
+    @Test func aBPFFileSystemIsMountedWhereThereIsNone() throws {
+        let cluster = try Cluster()
+        let service = try cluster.service()
+        let pins = PinDirectory("\(cluster.manifests.path)/run/pins")
+        try cluster.manifests.put(service)
+        try cluster.start(AgentFlags(["--pin-directory": pins.root]))
+        defer { try? BPFFileSystem.unmount(at: pins.root) }
+        #expect(BPFFileSystem.isMounted(at: pins.root))
+        let frontend = service.frontend(.clusterIP, .v4, .tcp)
+        try eventually("the Service serves") { try !cluster.client.cannotReach(frontend) }
+        try cluster.stop(SIGTERM)
+        let cleanup = try cluster.run(["cleanup", "--pin-directory", pins.root])
+        #expect(try cleanup.wait(timeout: .seconds(20)) == .exited(0))
+        for directory in ["maps", "links"] { #expect(access("\(pins.root)/\(directory)", F_OK) != 0) }
+        #expect(try cluster.client.cannotReach(frontend))
     }
 
     @Test(arguments: [

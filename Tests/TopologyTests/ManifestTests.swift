@@ -34,8 +34,9 @@ import Testing
     @Test func aBrokenFileIsReportedByLineAndKeepsServing() throws {
         let (cluster, service) = try Cluster.serving()
         let frontend = service.frontend(.clusterIP, .v4, .tcp)
+        let portLine = try #require(service.yaml.split(separator: "\n").firstIndex { $0.contains("name: stream") }) + 1
         for (broken, line) in [
-            (service.yaml.replacing("port: 80,", with: "port: 80000,"), 9), ("kind: [", 1), (": \u{1}\n", 1),
+            (service.yaml.replacing("port: 80,", with: "port: 80000,"), portLine), ("kind: [", 1), (": \u{1}\n", 1),
         ] {
             try cluster.manifests.put("web.yaml", broken)
             try cluster.waitForAgentLine("warning", "web.yaml:\(line)")

@@ -31,9 +31,17 @@ struct ServiceManifest: Sendable {
     var name: String
     var number: Int
     var created = "2026-01-01T00:00:00Z"
-    var endpoints: [(pod: [IPAddress], state: EndpointState)]
+    var endpoints: [Endpoint]
+    /// More lines of `spec`.
+    var extras: [String] = []
 
-    init(_ name: String = "web", number: Int = 1, endpoints: [(pod: [IPAddress], state: EndpointState)] = []) {
+    struct Endpoint: Sendable {
+        var addresses: [IPAddress]
+        var state = EndpointState.ready
+        var node = "node"
+    }
+
+    init(_ name: String = "web", number: Int = 1, endpoints: [Endpoint] = []) {
         self.name = name
         self.number = number
         self.endpoints = endpoints
@@ -70,7 +78,7 @@ struct ServiceManifest: Sendable {
         spec:
           type: LoadBalancer
           clusterIPs: [\(both(.clusterIP))]
-          externalIPs: [\(both(.externalIP))]
+        \((["externalIPs: [\(both(.externalIP))]"] + extras).map { "  \($0)" }.joined(separator: "\n"))
           ports:
           - {name: stream, protocol: TCP, port: \(Self.port), nodePort: \(nodePort)}
           - {name: datagram, protocol: UDP, port: \(Self.port), nodePort: \(nodePort)}
@@ -96,9 +104,10 @@ struct ServiceManifest: Sendable {
             endpoints:
 
             """
-        for (addresses, state) in endpoints {
-            for address in addresses where address.family == family {
-                text += "- {addresses: [\"\(address)\"], nodeName: node, conditions: \(state.conditions)}\n"
+        for endpoint in endpoints {
+            for address in endpoint.addresses where address.family == family {
+                text += "- {addresses: [\"\(address)\"], nodeName: \(endpoint.node), "
+                text += "conditions: \(endpoint.state.conditions)}\n"
             }
         }
         return endpoints.isEmpty ? text.replacingOccurrences(of: "endpoints:\n", with: "endpoints: []\n") : text

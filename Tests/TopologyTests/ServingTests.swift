@@ -110,6 +110,66 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
         #expect(try cluster.flows().isEmpty)
     }
 
+    @Test(arguments: IPFamily.allCases) func nodePortsAnswerOnEveryAddressInEveryNetwork(_ family: IPFamily) throws {
+        let cluster = try Cluster(outsideNames: ["outside", "other"])
+        let service = try cluster.service()
+        try cluster.manifests.put(service)
+        try cluster.start()
+        try cluster.waitUntilInStep()
+        for index in 0..<2 {
+            let address = try cluster.topology.nodeAddress(family, outside: index)
+            for client in ["outside", "other", "client"] {
+                for transport in [TransportProtocol.tcp, .udp] {
+                    let frontend = service.frontend(.nodePort, family, transport, node: address)
+                    let servers = try cluster.topology.host(client).servers(of: frontend)
+                    #expect(servers == Set(Cluster.servingPods), "\(client) to \(frontend)")
+                }
+            }
+        }
+    }
+
+    /// Pods reach endpoints on other nodes. What comes from outside stays on this node, in this version.
+    @Test(arguments: IPFamily.allCases, [TransportProtocol.tcp, .udp])
+    func endpointsOnOtherNodesServePodsOnly(_ family: IPFamily, _ transport: TransportProtocol) throws {
+        let cluster = try Cluster(outsideNames: ["outside", "remote"])
+        let remote = try cluster.topology.host("remote")
+        let server = try EchoServer(remote, port: ServiceManifest.backendPort)
+        var service = try cluster.service(["a": .ready])
+        service.endpoints.append(.init(addresses: remote.addresses, node: "elsewhere"))
+        try cluster.manifests.put(service)
+        try cluster.start()
+        try cluster.waitUntilInStep()
+        let (inside, nodePort) = (
+            service.frontend(.clusterIP, family, transport), try cluster.frontend(service, .nodePort, family, transport)
+        )
+        #expect(try cluster.client.servers(of: inside) == ["a", "remote"])
+        #expect(try cluster.client.servers(of: nodePort) == ["a", "remote"])
+        #expect(try cluster.outside.servers(of: nodePort) == ["a"])
+
+        service.endpoints.removeFirst()
+        try cluster.apply(service)
+        #expect(try cluster.client.servers(of: inside) == ["remote"])
+        let before = try cluster.counters()[.dropNoLocalBackend]
+        #expect(try cluster.outside.cannotReach(nodePort))
+        #expect(try cluster.counters()[.dropNoLocalBackend] > before)
+        try server.stop()
+    }
+
+    @Test func sourceRangesThatCannotBeEnforcedDoNotOpenTheLoadBalancer() throws {
+        let cluster = try Cluster()
+        var service = try cluster.service()
+        service.extras = ["loadBalancerSourceRanges: [198.18.0.0/24]"]
+        try cluster.manifests.put(service)
+        try cluster.start()
+        try cluster.waitUntilInStep()
+        try cluster.waitForAgentLine("warning", "default/web", "spec.loadBalancerSourceRanges", "not served")
+        for client in [try cluster.client, try cluster.outside] {
+            #expect(client.cannotReach(service.frontend(.loadBalancer, .v4, .tcp)))
+            let nodePort = try cluster.frontend(service, .nodePort, .v4, .tcp)
+            #expect(try client.servers(of: nodePort) == Set(Cluster.servingPods))
+        }
+    }
+
     /// Whole datagrams are balanced; what the sender had to fragment is not, in this version, and says so.
     @Test(arguments: IPFamily.allCases)
     func fragmentsPassUntouchedAndAreCounted(_ family: IPFamily) throws {
