@@ -15,6 +15,29 @@ extension NetworkPort {
     public var port: UInt16 { UInt16(bigEndian: rawValue) }
 }
 
+// The initialisers that Swift makes for C enums take any number; switching over one that is no case is undefined.
+
+extension FlowDirection {
+    init?(wire: UInt8) {
+        guard wire <= Self.reverse.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+}
+
+extension BackendState {
+    init?(wire: UInt8) {
+        guard wire <= Self.gone.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+}
+
+extension RefusalCode {
+    init?(wire: UInt8) {
+        guard wire <= Self.noLocalBackend.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+}
+
 extension IPAddress {
     init(words: (UInt32, UInt32, UInt32, UInt32), _ family: IPFamily) {
         if family == .v4 {
@@ -111,7 +134,7 @@ extension nt_flow_key4: WireFlowKey {
             IPAddress(words: (src, 0, 0, 0), .v4), sport, IPAddress(words: (dst, 0, 0, 0), .v4), dport, `protocol`)
     }
 
-    var flowDirection: FlowDirection? { FlowDirection(rawValue: UInt32(direction)) }
+    var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
 extension nt_flow_key6: WireFlowKey {
@@ -126,7 +149,7 @@ extension nt_flow_key6: WireFlowKey {
         FlowTuple(IPAddress(words: src, .v6), sport, IPAddress(words: dst, .v6), dport, `protocol`)
     }
 
-    var flowDirection: FlowDirection? { FlowDirection(rawValue: UInt32(direction)) }
+    var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
 extension FlowTuple {
@@ -176,7 +199,7 @@ extension FrontendRecord {
 
 extension ScopeRecord {
     init(_ set: SetID, _ refusal: UInt8) {
-        self = set.rawValue != 0 ? .set(set) : .refuse(RefusalCode(rawValue: UInt32(refusal)) ?? .noEndpoints)
+        self = set.rawValue != 0 ? .set(set) : .refuse(RefusalCode(wire: refusal) ?? .noEndpoints)
     }
 
     var setID: SetID { if case .set(let id) = self { id } else { SetID(rawValue: 0) } }
@@ -195,7 +218,7 @@ extension SetRecord {
 
 extension BackendRecord {
     init?(_ wire: nt_backend) {
-        guard let state = BackendState(rawValue: UInt32(wire.state)), state != .free,
+        guard let state = BackendState(wire: wire.state), state != .free,
             let family = IPFamily(rawValue: wire.family), let transport = TransportProtocol(rawValue: wire.protocol)
         else { return nil }
         self.init(
