@@ -97,7 +97,7 @@ static __always_inline void count(const __u32 program, const enum nt_counter cou
 /* Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). */
 static __always_inline int skip_extension_headers(void *data, void *end, __u32 *offset, __u8 *next)
 {
-	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
+	for (int i = 0;; i++) {
 		__u8 *header;
 
 		switch (*next) {
@@ -110,7 +110,7 @@ static __always_inline int skip_extension_headers(void *data, void *end, __u32 *
 		default:
 			return PARSED;
 		}
-		if (*offset > L4_OFFSET_MAX)
+		if (i == EXTENSION_HEADERS_MAX || *offset > L4_OFFSET_MAX)
 			return NT_PASS_EXTENSION_HEADERS;
 		header = data + *offset;
 		if ((void *)(header + 8) > end)
@@ -121,7 +121,6 @@ static __always_inline int skip_extension_headers(void *data, void *end, __u32 *
 		*next = header[0];
 		*offset += (header[1] + 1u) * 8;
 	}
-	return NT_PASS_EXTENSION_HEADERS;
 }
 
 static __always_inline int parse_ipv4(void *data, void *end, __u32 length, bool gso,
