@@ -98,6 +98,28 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 }
 
 /*
+ * Ends the flow whose reply tuple `wire` is about to be taken over: its next request would be
+ * answered in the name of the frontend that took it.
+ */
+static __always_inline void remove_forward(const struct nt_flow *reverse, const struct tuple *wire,
+					   const bool v6)
+{
+	struct flow_facts ignored;
+	struct tuple requests, to;
+	union flow_key key;
+	struct nt_flow *flow;
+
+	if (!flow_read(reverse, wire, NT_REVERSE, &to, &ignored, v6))
+		return;
+	reverse_tuple(&requests, &to);
+	reverse_tuple(&to, wire);
+	flow_key(&key, &requests, NT_FORWARD, v6);
+	flow = flow_find(&key, v6);
+	if (flow && flow_leads_to(flow, &to, v6))
+		flow_remove(&key, v6);
+}
+
+/*
  * Stores the reply direction of a new flow. When the reply tuple is another live flow's (one client
  * port, two frontends, one backend), the client's port is changed until it is free, as conntrack
  * does.
@@ -127,9 +149,11 @@ static __always_inline int store_reverse(const struct packet *pkt, struct tuple 
 			return NT_DROP_FLOW_TABLE;
 		other = flow_find(&key, v6);
 		if (!other || flow_closed(other->flags) || flow_leads_to(other, &back, v6) ||
-		    (wire.protocol == IPPROTO_UDP && now - other->seen > nt_config.udp_idle))
+		    (wire.protocol == IPPROTO_UDP && now - other->seen > nt_config.udp_idle)) {
+			if (other && !flow_leads_to(other, &back, v6))
+				remove_forward(other, &wire, v6);
 			return flow_store(&key, &value, BPF_ANY, v6) ? NT_DROP_FLOW_TABLE : 0;
-
+		}
 		if (!span)
 			break;
 		if (i == 0) {
