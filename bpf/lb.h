@@ -286,7 +286,11 @@ static __always_inline bool flow_usable(const struct packet *pkt, const struct f
 		if (facts->flags & (NT_FLOW_FIN_FORWARD | NT_FLOW_FIN_REVERSE | NT_FLOW_RST))
 			return false;
 		backend = bpf_map_lookup_elem(&nt_backends, &facts->backend);
-		return backend && backend->state == NT_BACKEND_ACTIVE;
+		if (!backend)
+			return false;
+		/* A late duplicate must not tear an established connection from its backend. */
+		return backend->state == NT_BACKEND_ACTIVE ||
+		       (backend->state == NT_BACKEND_TERMINATING && facts->flags & NT_FLOW_REPLIED);
 	}
 	/* UDP has no end of its own; its backend's is one (service semantics 2.9). */
 	backend = bpf_map_lookup_elem(&nt_backends, &facts->backend);
