@@ -52,6 +52,7 @@ let package = Package(
         // Pure: values in, values out.
         target("NetTypes"),
         target("Maglev", ["NetTypes"]),
+        target("PacketKit", ["NetTypes"]),
         target("ServiceModel", ["NetTypes"]),
         target("Resolver", ["ServiceModel", "NetTypes"]),
         target("Planning", ["Resolver", "ServiceModel", "Maglev", "NetTypes", "NeedletailABI"]),
@@ -64,6 +65,13 @@ let package = Package(
 
         tests("NetTypes", ["NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests(
+            "Dataplane",
+            [
+                "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
+                "NeedletailABI",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x
