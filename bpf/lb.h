@@ -81,7 +81,8 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 	struct nt_backend *backend;
 	__u32 slot, index;
 
-	if (!set)
+	/* Slot 0 of a freed set would be another set's. */
+	if (!set || !set->slots)
 		return NULL;
 	/* Multiply-shift: an even map of the hash to 0 ..< slots without a division. */
 	slot = (__u64)tuple_hash(t, v6) * set->slots >> 32;
