@@ -29,8 +29,8 @@ final class Lab: @unchecked Sendable {
     static let settings: DatapathSettings = {
         var settings = DatapathSettings()
         settings.maxFrontends = 256
-        settings.maxSets = 64
-        settings.maxSlots = 64 * 1024
+        settings.maxSets = 256
+        settings.maxSlots = 256 * 1024
         settings.maxBackends = 512
         settings.maxServices = 128
         settings.maxFlows = 4096
