@@ -65,6 +65,23 @@ import Testing
         }
     }
 
+    @Test("What the packet that restores an entry says is in the entry", arguments: Scene.tcp)
+    func restoredWithNews(_ scene: Scene) throws {
+        for (flags, expected) in [(TCPFlags.fin, FlowEntry.State.closing), (.rst, .closed)] {
+            try without(.reverse, scene) { lab, lost in
+                _ = try lab.run(scene.request(flags, to: scene.frontend(2)).bytes, in: scene.ingress)
+                let found = try #require(try lab.flow(.reverse, lost.onWire.source, lost.onWire.destination))
+                #expect(found.state == expected)
+            }
+            try without(.forward, scene) { lab, lost in
+                _ = try lab.run(scene.reply(flags, to: lost.rewritten.source).bytes, in: scene.egress)
+                let found = try #require(try lab.flow(.forward, lost.onWire.source, lost.onWire.destination))
+                #expect(found.state == expected)
+                #expect(found.flags.contains(.replied))
+            }
+        }
+    }
+
     @Test("A packet of one direction keeps both entries young", arguments: Scene.all)
     func bothStayYoung(_ scene: Scene) throws {
         try Lab.withLab { lab in
