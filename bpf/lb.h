@@ -443,7 +443,8 @@ static __always_inline int handle(void *ctx, const __u32 program, const enum nt_
 	int answer = parse(ctx, &pkt, program);
 
 	if (answer != PARSED) {
-		count(program, answer);
+		if ((__u32)answer < NT_COUNTER_COUNT)
+			count(program, answer);
 		return packet_pass(program);
 	}
 	if (direction == NT_FORWARD)

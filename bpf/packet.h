@@ -269,8 +269,8 @@ static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32
 	return parse_transport(data, end, gso, pkt, l4_length);
 }
 
-/* Fills in `pkt`; PARSED, or the counter of the reason to pass the packet on untouched. */
-static __always_inline int parse(void *ctx, struct packet *pkt, const __u32 program)
+/* The same with the headers made directly accessible where they are not. */
+static __always_inline int parse_all(void *ctx, struct packet *pkt, const __u32 program)
 {
 	int answer = parse_once(ctx, pkt, program);
 
@@ -284,6 +284,26 @@ static __always_inline int parse(void *ctx, struct packet *pkt, const __u32 prog
 			answer = parse_once(ctx, pkt, program);
 	}
 	return answer == NEEDS_LINEAR ? NT_PASS_MALFORMED : answer;
+}
+
+/*
+ * Global functions, which the verifier takes by themselves: what follows a parse is then walked
+ * once, and not once for each shape a packet can have. Linux 6.1 would give up otherwise.
+ */
+__noinline int parse_xdp(struct xdp_md *ctx, struct packet *pkt)
+{
+	return pkt ? parse_all(ctx, pkt, NT_PROGRAM_EXTERNAL_XDP) : NT_PASS_MALFORMED;
+}
+
+__noinline int parse_skb(struct __sk_buff *ctx, struct packet *pkt)
+{
+	return pkt ? parse_all(ctx, pkt, NT_PROGRAM_EXTERNAL_INGRESS) : NT_PASS_MALFORMED;
+}
+
+/* Fills in `pkt`; PARSED, or the counter of the reason to pass the packet on untouched. */
+static __always_inline int parse(void *ctx, struct packet *pkt, const __u32 program)
+{
+	return is_xdp(program) ? parse_xdp(ctx, pkt) : parse_skb(ctx, pkt);
 }
 
 #endif
