@@ -58,6 +58,7 @@ let package = Package(
         // Pure: values in, values out.
         target("NetTypes"),
         target("Maglev", ["NetTypes"]),
+        target("PacketKit", ["NetTypes"]),
         target("ServiceModel", ["NetTypes"]),
         target("Resolver", ["ServiceModel", "NetTypes"]),
         target("Planning", ["Resolver", "ServiceModel", "Maglev", "NetTypes", "NeedletailABI"]),
@@ -138,6 +139,13 @@ let package = Package(
                 "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver",
                 "ServiceModel",
                 "NetTypes", "NeedletailABI",
+            ]),
+        tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests(
+            "Dataplane",
+            [
+                "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
+                "NeedletailABI",
             ]),
         tests(
             "Topology",
