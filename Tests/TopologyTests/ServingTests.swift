@@ -93,6 +93,25 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
         }
     }
 
+    /// A payload's word takes all values, and so does the checksum: those that are special in UDP among them.
+    @Test(arguments: IPFamily.allCases, ["client", "outside"])
+    func datagramsOfAnyChecksumArrive(_ family: IPFamily, _ name: String) throws {
+        let (cluster, service) = try Cluster.serving(AgentFlags(["--xdp": "off"]))
+        let frontend = try cluster.frontend(service, name == "client" ? .clusterIP : .nodePort, family, .udp)
+        let socket = try UDPClient(cluster.topology.host(name), family, timeout: .milliseconds(500))
+        var lost: [UInt16] = []
+        for word in UInt16.min ... .max {
+            do {
+                try socket.send(
+                    [UInt8(word >> 8), UInt8(word & 0xff)], to: frontend.address, port: frontend.port)
+                _ = try socket.receive()
+            } catch {
+                lost.append(word)
+            }
+        }
+        #expect(lost == [])
+    }
+
     @Test func whatIsNoFrontendIsNotTouched() throws {
         let (cluster, service) = try Cluster.serving()
         let client = try cluster.client
