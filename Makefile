@@ -13,7 +13,7 @@ CLANG_FORMAT ?= clang-format-14
 MULTIARCH = $(shell gcc -print-multiarch)
 # A program has the parameter its hook gives it, used or not.
 BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -isystem /usr/include/$(MULTIARCH)
-BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h)
+BPF_HEADERS := $(wildcard bpf/*.h bpf/abi/*.h bpf/abi/*/*.h)
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,bpf/out/%.bpf.o,$(wildcard bpf/*.bpf.c))
 BPF_FIXTURES := $(patsubst Tests/BPFTests/fixtures/%.bpf.c,bpf/out/%.bpf.o,$(wildcard Tests/BPFTests/fixtures/*.bpf.c))
 

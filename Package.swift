@@ -24,6 +24,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
     .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
+let planningTestDependencies: [Target.Dependency] = [
+    "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes", "NeedletailABI",
+]
+
 let package = Package(
     name: "needletail",
     products: [
@@ -43,6 +47,7 @@ let package = Package(
             name: "CLibbpf", path: "CLibbpf",
             // Statically, so that one file is all a node needs.
             linkerSettings: [.linkedLibrary(":libbpf.a"), .linkedLibrary(":libelf.a"), .linkedLibrary(":libz.a")]),
+        .systemLibrary(name: "BenchABI", path: "bpf/abi/bench"),
         .target(name: "CLinux"),
         .target(name: "CBPFObjects"),
 
@@ -53,6 +58,7 @@ let package = Package(
         // Pure: values in, values out.
         target("NetTypes"),
         target("Maglev", ["NetTypes"]),
+        target("PacketKit", ["NetTypes"]),
         target("ServiceModel", ["NetTypes"]),
         target("Resolver", ["ServiceModel", "NetTypes"]),
         target("Planning", ["Resolver", "ServiceModel", "Maglev", "NetTypes", "NeedletailABI"]),
@@ -85,14 +91,39 @@ let package = Package(
         // Networks of namespaces, for tests, demo and benchmarks.
         target("NetLab", ["CLinux", "Netlink", "NetTypes"]),
 
+        // Measuring.
+        target(
+            "Benchmark",
+            [
+                "BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
+                "CBPFObjects",
+            ]),
+        .executableTarget(
+            name: "needletail-bench",
+            dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            swiftSettings: settings),
+
+        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
                 "NetLab", "Dataplane", "Netlink", "NetTypes", "NeedletailABI", "BPF", "CLinux", argumentParser,
             ],
             swiftSettings: settings),
+        // The operator's view.
+        target(
+            "Inspection",
+            ["Dataplane", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "BPF", systemPackage]),
+        .executableTarget(
+            name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
+            swiftSettings: settings),
 
         tests("NetTypes", ["NetTypes"]),
+        .target(
+            name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
+            swiftSettings: settings),
+        tests("Planning", planningTestDependencies + ["PlanningTestSupport"]),
+        tests("CrashPoint", planningTestDependencies + ["PlanningTestSupport", "Dataplane", "BPF"]),
         tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
         tests("Maglev", ["Maglev", "NetTypes"]),
         tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
@@ -102,6 +133,20 @@ let package = Package(
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "Inspection",
+            [
+                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver",
+                "ServiceModel",
+                "NetTypes", "NeedletailABI",
+            ]),
+        tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests(
+            "Dataplane",
+            [
+                "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
+                "NeedletailABI",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x

@@ -39,6 +39,10 @@ struct scratch {
 	struct tuple to;
 	union flow_key key;
 	union flow_value value;
+	/* of the flow that is in the way */
+	struct tuple other_wire;
+	struct tuple other_to;
+	union flow_key other_key;
 	__u32 start; /* where the search for a free port begins */
 	int answer;
 };

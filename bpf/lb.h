@@ -81,7 +81,8 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 	struct nt_backend *backend;
 	__u32 slot, index;
 
-	if (!set)
+	/* Slot 0 of a freed set would be another set's. */
+	if (!set || !set->slots)
 		return NULL;
 	/* Multiply-shift: an even map of the hash to 0 ..< slots without a division. */
 	slot = (__u64)tuple_hash(t, v6) * set->slots >> 32;
@@ -101,16 +102,32 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 #define TAKEN  1 /* by another flow that lives */
 #define FAILED 2
 
-/* Whether the entry found in the way of the one in `work` may be overwritten. */
-static __always_inline bool replaceable(const struct nt_flow *other, const struct scratch *work,
-					const bool v6)
+/* Whether another flow's entry in the way of the one in `work` may be overwritten. */
+static __always_inline bool replaceable(const struct nt_flow *other, const struct scratch *work)
 {
-	if (flow_closed(other->flags))
-		return true;
-	if (work->wire.protocol == IPPROTO_UDP &&
-	    work->value.head.seen - other->seen > nt_config.udp_idle)
-		return true;
-	return flow_leads_to(other, &work->to, v6);
+	return flow_closed(other->flags) ||
+	       (work->wire.protocol == IPPROTO_UDP &&
+		work->value.head.seen - other->seen > nt_config.udp_idle);
+}
+
+/*
+ * Ends the flow whose reply tuple is about to be taken over: its next request would be answered in
+ * the name of the frontend that took it.
+ */
+static __always_inline void remove_forward(struct scratch *work, const struct nt_flow *reverse,
+					   const bool v6)
+{
+	struct flow_facts ignored;
+	struct nt_flow *flow;
+
+	if (!flow_read(reverse, &work->wire, NT_REVERSE, &work->other_to, &ignored, v6))
+		return;
+	reverse_tuple(&work->other_wire, &work->other_to);
+	reverse_tuple(&work->other_to, &work->wire);
+	flow_key(&work->other_key, &work->other_wire, NT_FORWARD, v6);
+	flow = flow_find(&work->other_key, v6);
+	if (flow && flow_leads_to(flow, &work->other_to, v6))
+		flow_remove(&work->other_key, v6);
 }
 
 static __always_inline int try_reverse(struct scratch *work, const bool v6)
@@ -126,8 +143,11 @@ static __always_inline int try_reverse(struct scratch *work, const bool v6)
 	if (err != -EEXIST)
 		return FAILED;
 	other = flow_find(&work->key, v6);
-	if (other && !replaceable(other, work, v6))
-		return TAKEN;
+	if (other && !flow_leads_to(other, &work->to, v6)) {
+		if (!replaceable(other, work))
+			return TAKEN;
+		remove_forward(work, other, v6);
+	}
 	return flow_store(&work->key, &work->value, BPF_ANY, v6) ? FAILED : STORED;
 }
 
@@ -182,18 +202,17 @@ static __always_inline int store_reverse(struct scratch *work, const struct pack
 	return work->answer == TAKEN ? NT_DROP_PORT_CLASH : NT_DROP_FLOW_TABLE;
 }
 
-/* Stores the client's direction; `mode` BPF_NOEXIST makes the first of two racing packets decide.
- */
+/* Stores the client's direction. Of two packets that race to begin a flow, the first decides. */
 static __always_inline int store_forward(struct scratch *work, const struct packet *pkt,
 					 struct tuple *to, const struct flow_facts *facts,
-					 __u32 now, __u64 mode, const bool v6)
+					 __u32 now, const bool v6)
 {
 	struct nt_flow *winner;
 	long err;
 
 	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
 	flow_value(&work->value, &pkt->tuple, to, NT_FORWARD, facts, now, v6);
-	err = flow_store(&work->key, &work->value, mode, v6);
+	err = flow_store(&work->key, &work->value, BPF_NOEXIST, v6);
 	if (!err)
 		return 0;
 	if (err == -EEXIST) {
@@ -232,9 +251,9 @@ static __always_inline int refuse(const struct frontend *frontend, const __u32 p
 	return packet_drop(program);
 }
 
-/* The first packet of a flow, or one whose flow can no longer be used (`mode` BPF_ANY). */
+/* The first packet of a flow; or of another, when the one it had could no longer be used. */
 static __always_inline int forward_new(void *ctx, const struct packet *pkt,
-				       const struct frontend *frontend, __u64 mode,
+				       const struct frontend *frontend, bool reselected,
 				       const __u32 program, const bool v6)
 {
 	struct flow_facts facts = {.service = frontend->service};
@@ -278,13 +297,15 @@ static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 	/* The reply path first: a reply must never find the forward path alone. */
 	err = store_reverse(work, pkt, &to, &facts, now, program, v6);
 	if (!err)
-		err = store_forward(work, pkt, &to, &facts, now, mode, v6);
+		err = store_forward(work, pkt, &to, &facts, now, v6);
 	if (!err && rewrite(ctx, pkt, &to, program, v6))
 		err = NT_DROP_REWRITE;
 	if (err) {
 		count(program, err);
 		return packet_drop(program);
 	}
+	if (reselected)
+		count(program, NT_FLOW_RESELECTED);
 	count(program, NT_FORWARD_NEW);
 	return packet_pass(program);
 }
@@ -301,7 +322,11 @@ static __always_inline bool flow_usable(const struct packet *pkt, const struct f
 		if (facts->flags & (NT_FLOW_FIN_FORWARD | NT_FLOW_FIN_REVERSE | NT_FLOW_RST))
 			return false;
 		backend = bpf_map_lookup_elem(&nt_backends, &facts->backend);
-		return backend && backend->state == NT_BACKEND_ACTIVE;
+		if (!backend)
+			return false;
+		/* A late duplicate must not tear an established connection from its backend. */
+		return backend->state == NT_BACKEND_ACTIVE ||
+		       (backend->state == NT_BACKEND_TERMINATING && facts->flags & NT_FLOW_REPLIED);
 	}
 	/* UDP has no end of its own; its backend's is one (service semantics 2.9). */
 	backend = bpf_map_lookup_elem(&nt_backends, &facts->backend);
@@ -358,7 +383,7 @@ static __always_inline int forward(void *ctx, const struct packet *pkt, const __
 	union flow_key key;
 	struct nt_flow *flow;
 	struct tuple to;
-	__u64 mode = BPF_NOEXIST;
+	bool reselected = false;
 
 	switch (frontend_find(&pkt->tuple, &frontend, program, v6)) {
 	case NOT_FOUND:
@@ -382,10 +407,10 @@ static __always_inline int forward(void *ctx, const struct packet *pkt, const __
 			return packet_pass(program);
 		}
 		remove_reverse(pkt, &to, v6);
-		count(program, NT_FLOW_RESELECTED);
-		mode = BPF_ANY;
+		flow_remove(&key, v6);
+		reselected = true;
 	}
-	return forward_new(ctx, pkt, &frontend, mode, program, v6);
+	return forward_new(ctx, pkt, &frontend, reselected, program, v6);
 }
 
 /* Backend to client: needs the flow alone, so a reply outlives its Service. */

@@ -115,8 +115,8 @@ static __always_inline int rewrite(void *ctx, const struct packet *pkt, const st
 	ports = sum_replaced(0, port_word(&pkt->tuple), port_word(to));
 	port[0] = to->sport;
 	port[1] = to->dport;
-	/* IPv4 allows UDP without a checksum (RFC 768); there is nothing to keep right. */
-	if (!v6 && udp && !*field)
+	/* UDP without a checksum (RFC 768; in IPv6 for tunnels, RFC 6935) stays without one. */
+	if (udp && !*field)
 		return 0;
 	if (!is_xdp(program))
 		return replace_skb_checksum(ctx, l4 + check, addresses, ports,

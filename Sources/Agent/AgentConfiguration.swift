@@ -24,7 +24,7 @@ public struct AgentConfiguration: Sendable {
     public var collectInterval: Int = 5
 
     /// The agent's version, as `--version` and `needletail status` show it.
-    public static let version = "0.1.0"
+    public static let version = NeedletailVersion.current
 
     /// A configuration with the required parts; the rest has defaults.
     public init(

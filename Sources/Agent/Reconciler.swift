@@ -41,6 +41,7 @@ actor Reconciler {
     private var isComplete = false
     /// What may be freed when the flow table has been looked through.
     private var candidates = ReclaimCandidates()
+    private var lastForcedReclaim: ContinuousClock.Instant?
     private var meta: nt_meta
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -187,6 +188,8 @@ actor Reconciler {
                 candidates.keep(namedBy: write)
             }
         } catch {
+            // Some of the writes were performed, nobody knows which: any candidate may have been in use again.
+            candidates = ReclaimCandidates()
             image = try kernelMaps.read()
             throw error
         }
@@ -219,18 +222,27 @@ actor Reconciler {
         }
     }
 
-    /// The same at once, when a map is full.
+    /// The same at once, when a map is full; but a shortage that lasts must not cost a look through the flow table at
+    /// every change.
     private func reclaimNow() throws -> Int {
-        guard beginCollection() else { return 0 }
+        let interval = Duration.seconds(configuration.collectInterval)
+        guard lastForcedReclaim.map({ .now - $0 >= interval }) ?? true, beginCollection() else { return 0 }
+        lastForcedReclaim = .now
         let collector = FlowCollector(datapath, configuration.datapath.timeouts)
         return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
     }
 
     @discardableResult
     private func reclaim(inUse: FlowUsage) throws -> Int {
-        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse, complete: isComplete)
+        var inUse = inUse
+        // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
+        // a map that was full once stays full.
+        if !isComplete { inUse.backends.formUnion(try kernelMaps.backends(namedBy: image.sets.values)) }
+        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse)
         candidates = ReclaimCandidates()
         try perform(writes)
+        // There may be room now for what did not fit.
+        if !isComplete, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
         return writes.count
     }

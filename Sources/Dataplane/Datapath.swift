@@ -101,6 +101,6 @@ extension DatapathSettings {
     var config: nt_config {
         nt_config(
             remap_port_first: remapPorts.lowerBound, remap_port_last: remapPorts.upperBound,
-            udp_idle: UInt32(UInt64(timeouts.udpEstablished) * 1_000_000_000 >> UInt64(NT_TICK_SHIFT)))
+            udp_idle: UInt32(clamping: (Int128(timeouts.udpEstablished) * 1_000_000_000) >> Int128(NT_TICK_SHIFT)))
     }
 }

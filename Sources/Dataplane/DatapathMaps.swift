@@ -16,6 +16,8 @@ public struct DatapathMaps: Sendable {
     let flows6: BPFMap<nt_flow_key6, nt_flow6>
     let counters: PerCPUMap<UInt32, nt_counters>
     let meta: BPFMap<UInt32, nt_meta>
+    /// Sizes as the kernel has them.
+    public let capacity: MapCapacity
 
     init(_ object: borrowing LoadedObject) throws(BPFError) {
         frontends4 = try object.map("nt_frontends4")
@@ -28,6 +30,7 @@ public struct DatapathMaps: Sendable {
         flows6 = try object.map("nt_flows6")
         counters = try object.perCPUMap("nt_counters")
         meta = try object.map("nt_meta")
+        capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
     }
 
     /// Opens the pinned maps.
@@ -51,6 +54,7 @@ public struct DatapathMaps: Sendable {
             flows4 = try .open(pinnedAt: pins.map("nt_flows4"))
             flows6 = try .open(pinnedAt: pins.map("nt_flows6"))
             counters = try .open(pinnedAt: pins.map("nt_counters"))
+            capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
         } catch let error as BPFError where error.code == .layoutMismatch {
             throw DatapathError.foreignState(pins.root, error.description)
         }
@@ -65,13 +69,14 @@ public struct DatapathMaps: Sendable {
     public func store(_ record: nt_meta) throws(BPFError) {
         try meta.update(0, record)
     }
+}
 
-    /// Sizes as the kernel has them.
-    public var capacity: MapCapacity {
-        MapCapacity(
-            frontends: Int(frontends4.info.maxEntries), sets: Int(sets.info.maxEntries),
-            lines: Int(slots.info.maxEntries), backends: Int(backends.info.maxEntries),
-            services: Int(services.info.maxEntries))
+extension MapCapacity {
+    fileprivate init(_ frontends: MapInfo, _ sets: MapInfo, _ lines: MapInfo, _ backends: MapInfo, _ services: MapInfo)
+    {
+        self.init(
+            frontends: Int(frontends.maxEntries), sets: Int(sets.maxEntries), lines: Int(lines.maxEntries),
+            backends: Int(backends.maxEntries), services: Int(services.maxEntries))
     }
 }
 

@@ -7,7 +7,7 @@ public struct DatapathSettings: Sendable, Hashable {
     /// Distinct backend sets.
     public var maxSets: UInt32 = 65_536
     /// Maglev slots of all sets together, 4 bytes each: at least 100 for each member of each set, 251 for each set.
-    public var maxSlots: UInt32 = 8 << 20
+    public var maxSlots: UInt32 = 16 << 20
     /// Backends.
     public var maxBackends: UInt32 = 131_072
     /// Service ports.
@@ -19,7 +19,7 @@ public struct DatapathSettings: Sendable, Hashable {
     /// Idle times; only that of answered UDP flows is known to the programs, the rest to the collector.
     public var timeouts = FlowTimeouts()
 
-    /// The defaults: room for some 50,000 endpoints and 131,072 connections in about 120 MiB of kernel memory.
+    /// The defaults: room for some 100,000 endpoints and 131,072 connections of each family.
     public init() {}
 
     /// The maps' names and sizes in elements.

@@ -105,7 +105,7 @@ public struct FlowTimeouts: Sendable, Hashable {
 
 /// The datapath's flows.
 public struct FlowTable: Sendable {
-    private let maps: DatapathMaps
+    let maps: DatapathMaps
 
     /// The flows of these maps.
     public init(_ maps: DatapathMaps) {
@@ -189,15 +189,16 @@ public struct FlowTable: Sendable {
         _ map: BPFMap<Key, Value>, _ matches: (FlowEntry) -> Bool
     ) throws -> Int {
         var keys: [Key] = []
-        var count = 0
+        // Not the forward entries alone: one of the two may have been evicted.
+        var flows: Set<FlowTuple> = []
         let now = Self.currentTick()
         try map.forEach { key, value in
-            guard let flow = FlowEntry(key, value, now), matches(flow.asForward) else { return }
+            guard let flow = FlowEntry(key, value, now)?.asForward, matches(flow) else { return }
             keys.append(key)
-            if flow.direction == .forward { count += 1 }
+            flows.insert(flow.onWire)
         }
         try map.delete(keys: keys.span)
-        return count
+        return flows.count
     }
 }
 
@@ -210,7 +211,7 @@ extension FlowUsage {
 }
 
 extension FlowEntry {
-    fileprivate init?<Key: WireFlowKey, Value: WireFlowValue>(_ key: Key, _ value: Value, _ now: UInt32) {
+    init?<Key: WireFlowKey, Value: WireFlowValue>(_ key: Key, _ value: Value, _ now: UInt32) {
         guard let tuple = key.tuple, let direction = key.flowDirection else { return nil }
         let transport = tuple.source.transport
         let addresses = value.rewritten

@@ -19,6 +19,16 @@ public struct KernelMaps: ~Copyable {
     ///
     /// - Throws: `BPFError`, or ``DatapathError/corruptMap(_:_:)`` for records that no agent writes.
     public func read() throws -> MapImage {
+        let image = try snapshot()
+        try Self.validate(image)
+        return image
+    }
+
+    /// What the maps hold while an agent may be writing them: records may name others that have gone or are yet to
+    /// come.
+    ///
+    /// - Throws: `BPFError`, or ``DatapathError/corruptMap(_:_:)`` for frontend keys that no agent writes.
+    public func snapshot() throws -> MapImage {
         var image = MapImage(capacity: maps.capacity)
         try Self.read(maps.frontends4, into: &image)
         try Self.read(maps.frontends6, into: &image)
@@ -26,12 +36,15 @@ public struct KernelMaps: ~Copyable {
             if let record = SetRecord(wire) { image.sets[SetID(rawValue: id)] = record }
         }
         try maps.backends.forEach { id, wire in
-            if let record = BackendRecord(wire) { image.backends[BackendID(rawValue: id)] = record }
+            guard wire.state != UInt8(BackendState.free.rawValue) else { return }
+            guard let record = BackendRecord(wire) else {
+                throw DatapathError.corruptMap(maps.backends.name, "backend \(id) is of no known state or family")
+            }
+            image.backends[BackendID(rawValue: id)] = record
         }
         try maps.services.forEach { id, wire in
             if let name = ServicePortName(wire) { image.services[id] = name }
         }
-        try Self.validate(image)
         return image
     }
 
@@ -80,7 +93,6 @@ public struct KernelMaps: ~Copyable {
 
     private mutating func perform(_ run: ArraySlice<MapWrite>, _ kind: MapWrite.Kind) throws {
         switch kind {
-        case .gracePeriod: GracePeriod.wait()
         case .table: for case .table(let table) in run { try build(table) }
         case .set:
             try Self.store(run, in: maps.sets) {
@@ -150,12 +162,17 @@ public struct KernelMaps: ~Copyable {
             bytes.bindMemory(to: UInt32.self).prefix(Int(record.slots)).map { BackendID(rawValue: $0) }
         }
     }
+
+    /// The backends that the tables of these sets name: those whose ids must stay whatever else is known.
+    public func backends(namedBy sets: some Sequence<SetRecord>) throws -> Set<BackendID> {
+        try sets.reduce(into: []) { $0.formUnion(try slots(of: $1)) }
+    }
 }
 
 extension MapWrite {
     /// Writes of one kind that follow each other can share a system call.
     fileprivate enum Kind: Equatable {
-        case service, serviceRemoval, backend, table, set, gracePeriod
+        case service, serviceRemoval, backend, table, set
         case frontend(IPFamily), frontendRemoval(IPFamily)
     }
 
@@ -167,7 +184,6 @@ extension MapWrite {
         case .set: .set
         case .frontend(let key, let record):
             record == nil ? .frontendRemoval(key.address.family) : .frontend(key.address.family)
-        case .gracePeriod: .gracePeriod
         }
     }
 }

@@ -9,10 +9,33 @@ internal import ServiceModel
 
 extension NetworkPort {
     /// From a port in host byte order.
-    public init(_ port: UInt16) { self.init(rawValue: port.bigEndian) }
+    public init(hostOrder port: UInt16) { self.init(rawValue: port.bigEndian) }
 
     /// The port in host byte order.
     public var port: UInt16 { UInt16(bigEndian: rawValue) }
+}
+
+// The initialisers that Swift makes for C enums take any number; switching over one that is no case is undefined.
+
+extension FlowDirection {
+    init?(wire: UInt8) {
+        guard wire <= Self.reverse.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+}
+
+extension BackendState {
+    init?(wire: UInt8) {
+        guard wire <= Self.gone.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+}
+
+extension RefusalCode {
+    init?(wire: UInt8) {
+        guard wire <= Self.noLocalBackend.rawValue else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
 }
 
 extension IPAddress {
@@ -47,7 +70,8 @@ extension nt_frontend_key4: WireFrontendKey {
 
     init(_ endpoint: TransportEndpoint) {
         self.init(
-            addr: endpoint.address.words.0, port: NetworkPort(endpoint.port), protocol: endpoint.transport.rawValue,
+            addr: endpoint.address.words.0, port: NetworkPort(hostOrder: endpoint.port),
+            protocol: endpoint.transport.rawValue,
             pad: 0)
     }
 
@@ -63,7 +87,8 @@ extension nt_frontend_key6: WireFrontendKey {
 
     init(_ endpoint: TransportEndpoint) {
         self.init(
-            addr: endpoint.address.words, port: NetworkPort(endpoint.port), protocol: endpoint.transport.rawValue,
+            addr: endpoint.address.words, port: NetworkPort(hostOrder: endpoint.port),
+            protocol: endpoint.transport.rawValue,
             pad: 0)
     }
 
@@ -102,7 +127,7 @@ extension nt_flow_key4: WireFlowKey {
     init(_ tuple: FlowTuple, _ direction: FlowDirection) {
         self.init(
             src: tuple.source.address.words.0, dst: tuple.destination.address.words.0,
-            sport: NetworkPort(tuple.source.port), dport: NetworkPort(tuple.destination.port),
+            sport: NetworkPort(hostOrder: tuple.source.port), dport: NetworkPort(hostOrder: tuple.destination.port),
             protocol: tuple.source.transport.rawValue, direction: UInt8(direction.rawValue), pad: 0)
     }
 
@@ -111,14 +136,14 @@ extension nt_flow_key4: WireFlowKey {
             IPAddress(words: (src, 0, 0, 0), .v4), sport, IPAddress(words: (dst, 0, 0, 0), .v4), dport, `protocol`)
     }
 
-    var flowDirection: FlowDirection? { FlowDirection(rawValue: UInt32(direction)) }
+    var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
 extension nt_flow_key6: WireFlowKey {
     init(_ tuple: FlowTuple, _ direction: FlowDirection) {
         self.init(
             src: tuple.source.address.words, dst: tuple.destination.address.words,
-            sport: NetworkPort(tuple.source.port), dport: NetworkPort(tuple.destination.port),
+            sport: NetworkPort(hostOrder: tuple.source.port), dport: NetworkPort(hostOrder: tuple.destination.port),
             protocol: tuple.source.transport.rawValue, direction: UInt8(direction.rawValue), pad: 0)
     }
 
@@ -126,7 +151,7 @@ extension nt_flow_key6: WireFlowKey {
         FlowTuple(IPAddress(words: src, .v6), sport, IPAddress(words: dst, .v6), dport, `protocol`)
     }
 
-    var flowDirection: FlowDirection? { FlowDirection(rawValue: UInt32(direction)) }
+    var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
 extension FlowTuple {
@@ -161,7 +186,8 @@ extension nt_flow6: WireFlowValue {
 extension FrontendRecord {
     func wire(for key: TransportEndpoint) -> nt_frontend {
         nt_frontend(
-            addr: nt_addr(w: key.address.words), port: NetworkPort(key.port), protocol: key.transport.rawValue,
+            addr: nt_addr(w: key.address.words), port: NetworkPort(hostOrder: key.port),
+            protocol: key.transport.rawValue,
             family: key.address.family.rawValue, flags: flags.rawValue, service: service,
             set: (external.setID, `internal`.setID), refusal: (external.refusalByte, `internal`.refusalByte),
             pad: (0, 0))
@@ -176,7 +202,7 @@ extension FrontendRecord {
 
 extension ScopeRecord {
     init(_ set: SetID, _ refusal: UInt8) {
-        self = set.rawValue != 0 ? .set(set) : .refuse(RefusalCode(rawValue: UInt32(refusal)) ?? .noEndpoints)
+        self = set.rawValue != 0 ? .set(set) : .refuse(RefusalCode(wire: refusal) ?? .noEndpoints)
     }
 
     var setID: SetID { if case .set(let id) = self { id } else { SetID(rawValue: 0) } }
@@ -195,7 +221,7 @@ extension SetRecord {
 
 extension BackendRecord {
     init?(_ wire: nt_backend) {
-        guard let state = BackendState(rawValue: UInt32(wire.state)), state != .free,
+        guard let state = BackendState(wire: wire.state), state != .free,
             let family = IPFamily(rawValue: wire.family), let transport = TransportProtocol(rawValue: wire.protocol)
         else { return nil }
         self.init(
@@ -205,7 +231,7 @@ extension BackendRecord {
 
     var wire: nt_backend {
         nt_backend(
-            addr: nt_addr(w: endpoint.address.words), port: NetworkPort(endpoint.port),
+            addr: nt_addr(w: endpoint.address.words), port: NetworkPort(hostOrder: endpoint.port),
             protocol: endpoint.transport.rawValue, family: endpoint.address.family.rawValue,
             state: UInt8(state.rawValue), flags: isLocal ? UInt8(NT_BACKEND_LOCAL) : 0, pad: 0)
     }

@@ -1,7 +1,9 @@
-/// Hands out the lowest free ids from 1 upwards. 0 is never an id, so that zeroed memory names nothing.
+/// Hands out free ids: those given back first, then the lowest from 1 upwards. 0 is never an id, so that zeroed memory
+/// names nothing.
 struct IDAllocator {
-    private var used: Set<UInt32>
+    private let used: Set<UInt32>
     private var next: UInt32 = 1
+    private var returned: [UInt32] = []
     /// One more than the largest id.
     let limit: UInt32
 
@@ -10,12 +12,15 @@ struct IDAllocator {
         self.limit = UInt32(clamping: limit)
     }
 
-    /// The lowest free id, or `nil` when all are taken.
+    /// A free id, or `nil` when all are taken.
     mutating func allocate() -> UInt32? {
+        if let id = returned.popLast() { return id }
         while next < limit, used.contains(next) { next += 1 }
         guard next < limit else { return nil }
         defer { next += 1 }
-        used.insert(next)
         return next
     }
+
+    /// Takes back an id that ``allocate()`` gave.
+    mutating func release(_ id: UInt32) { returned.append(id) }
 }

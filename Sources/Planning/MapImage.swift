@@ -29,7 +29,7 @@ public struct MapImage: Sendable, Equatable {
         case .backend(let id, let record): backends[id] = record
         case .set(let id, let record): sets[id] = record
         case .frontend(let key, let record): frontends[key] = record
-        case .table, .gracePeriod: break
+        case .table: break
         }
     }
 }

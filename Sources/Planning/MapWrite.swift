@@ -15,8 +15,6 @@ public enum MapWrite: Sendable, Equatable {
     case set(SetID, SetRecord?)
     /// Stores a frontend, atomically in place of what it was; or removes it.
     case frontend(TransportEndpoint, FrontendRecord?)
-    /// Waits until no program runs that began before: what it may have read can then be reused.
-    case gracePeriod
 }
 
 /// A Maglev table to be built into the slot array.

@@ -18,7 +18,8 @@ public struct Plan: Sendable {
 /// Decides which map writes lead from what the maps hold to what is desired. Pure.
 ///
 /// Order, and why a crash between any two writes is harmless:
-/// 1. names, backends, tables, set records: nothing that a packet can reach names them yet;
+/// 1. names, backends, tables, set records, each kind after what it names: nothing that a packet can reach names them
+///    yet;
 /// 2. frontends, one atomic write each: the old set or the new;
 /// 3. frontends no longer wanted are retired: their flows go on, new ones are not theirs any more;
 /// 4. backends that no set has any more change state.
@@ -44,7 +45,17 @@ private struct PlanningPass {
     private var backendIDs: [TransportEndpoint: BackendID] = [:]
     private var setIDs: [UInt64: SetID] = [:]
     private var answered: [BackendSet: SetID] = [:]
-    private var activated: Set<BackendID> = []
+    private var decided: Set<BackendID> = []
+
+    // What the frontends in turn need, by kind: kernel maps are written a run of one kind at a time.
+    private var names: [MapWrite] = []
+    private var backends: [MapWrite] = []
+    private var tables: [MapWrite] = []
+    private var sets: [MapWrite] = []
+    private var flips: [MapWrite] = []
+    // What the frontend whose turn it is needs, until it is known that all of it fits.
+    private var pending: [MapWrite] = []
+    private var newAnswers: [BackendSet] = []
 
     private var freeServices: IDAllocator
     private var freeBackends: IDAllocator
@@ -70,28 +81,63 @@ private struct PlanningPass {
     }
 
     mutating func program(_ desired: DesiredState) {
-        var flips: [MapWrite] = []
-        var inSets: Set<TransportEndpoint> = []
         for (key, frontend) in desired.frontends.sorted(by: { $0.key < $1.key }) {
             do {
                 let record = try record(for: frontend)
-                if image.frontends[key] != record { flips.append(.frontend(key, record)) }
+                commit(key, record)
             } catch {
+                rollBack()
                 shortages[error.resource, default: 0] += 1
             }
         }
-        for frontend in desired.frontends.values {
-            for answer in [frontend.external, frontend.internal] {
-                for member in answer.backendSet.members { inSets.insert(member.endpoint) }
-            }
-        }
-        plan.writes += flips
+        plan.writes = names + backends + tables + sets + flips
         retire(wanted: desired.frontends)
-        changeStates(serving: desired.backends, inSets: inSets)
+        changeStates(serving: desired.backends, inSets: desired.members)
         plan.problems = shortages.map {
             CapacityProblem(resource: $0.key, size: image.size(of: $0.key), affected: $0.value)
         }
         .sorted { $0.resource.rawValue < $1.resource.rawValue }
+    }
+
+    private mutating func commit(_ key: TransportEndpoint, _ record: FrontendRecord) {
+        for write in pending {
+            switch write {
+            case .service: names.append(write)
+            case .backend: backends.append(write)
+            case .table: tables.append(write)
+            case .set: sets.append(write)
+            case .frontend: break
+            }
+        }
+        pending.removeAll(keepingCapacity: true)
+        newAnswers.removeAll(keepingCapacity: true)
+        let present = image.frontends[key]
+        if present == nil { freeFrontends[key.address.family, default: 0] -= 1 }
+        if present != record { flips.append(.frontend(key, record)) }
+    }
+
+    /// Gives back what a frontend that does not fit as a whole has taken, for others that may fit.
+    private mutating func rollBack() {
+        for write in pending.reversed() {
+            switch write {
+            case .service(let id, let name?):
+                serviceIDs[name] = nil
+                freeServices.release(id.rawValue)
+            case .backend(let id, let record?):
+                decided.remove(id)
+                guard image.backends[id] == nil else { continue }
+                backendIDs[record.endpoint] = nil
+                freeBackends.release(id.rawValue)
+            case .set(let id, let record?):
+                setIDs[record.digest] = nil
+                freeSets.release(id.rawValue)
+                extents.release(Extent(base: Int(record.line), lines: record.lines))
+            case .service, .backend, .set, .table, .frontend: break
+            }
+        }
+        for set in newAnswers { answered[set] = nil }
+        pending.removeAll(keepingCapacity: true)
+        newAnswers.removeAll(keepingCapacity: true)
     }
 
     private struct Shortage: Error {
@@ -101,10 +147,9 @@ private struct PlanningPass {
     private mutating func record(for frontend: Frontend) throws(Shortage) -> FrontendRecord {
         let family = frontend.key.address.family
         if image.frontends[frontend.key] == nil {
-            guard let free = freeFrontends[family], free > 0 else {
+            guard freeFrontends[family, default: 0] > 0 else {
                 throw Shortage(resource: family == .v4 ? .frontends4 : .frontends6)
             }
-            freeFrontends[family] = free - 1
         }
         return FrontendRecord(
             flags: FrontendFlags(frontend.kind), service: try service(frontend.servicePort),
@@ -116,14 +161,14 @@ private struct PlanningPass {
         guard let free = freeServices.allocate() else { throw Shortage(resource: .services) }
         let id = ServiceID(rawValue: free)
         serviceIDs[name] = id
-        plan.writes.append(.service(id, name))
+        pending.append(.service(id, name))
         return id
     }
 
     private mutating func scope(_ answer: ScopeAnswer) throws(Shortage) -> ScopeRecord {
         switch answer {
         case .refused(let refusal): .refuse(RefusalCode(refusal))
-        case .backends(let set): .set(try self.set(set))
+        case .backends(let set): set.isEmpty ? .refuse(.noEndpoints) : .set(try self.set(set))
         }
     }
 
@@ -134,7 +179,7 @@ private struct PlanningPass {
         for member in wanted.members { ids.append(try backend(member)) }
         let digest = SetDigest.digest(ids: ids, weights: wanted.members.map(\.weight))
         if let id = setIDs[digest] {
-            answered[wanted] = id
+            remember(wanted, id)
             return id
         }
         let slots = MaglevSize.tableSize(forWeights: wanted.members.lazy.map(\.weight))
@@ -143,32 +188,38 @@ private struct PlanningPass {
             throw Shortage(resource: .slots)
         }
         let id = SetID(rawValue: free)
-        plan.writes.append(
+        pending.append(
             .table(
                 SlotTable(
                     line: UInt32(line), slots: UInt32(slots),
                     members: wanted.members.map { MaglevBackend(identity: $0.endpoint, weight: $0.weight) }, ids: ids)))
-        plan.writes.append(
+        pending.append(
             .set(
                 id, SetRecord(line: UInt32(line), slots: UInt32(slots), backends: UInt32(ids.count), digest: digest)))
-        answered[wanted] = id
+        remember(wanted, id)
         setIDs[digest] = id
         return id
+    }
+
+    private mutating func remember(_ set: BackendSet, _ id: SetID) {
+        answered[set] = id
+        newAnswers.append(set)
     }
 
     private mutating func backend(_ member: BackendSpec) throws(Shortage) -> BackendID {
         let record = BackendRecord(endpoint: member.endpoint, state: .active, isLocal: member.isLocal)
         if let id = backendIDs[member.endpoint] {
-            // Before the frontends turn to it: a SYN goes to active backends only.
-            if let known = image.backends[id], known != record, activated.insert(id).inserted {
-                plan.writes.append(.backend(id, record))
+            // Before the frontends turn to it: a SYN goes to active backends only. Where sets disagree whether it runs
+            // on this node, the first decides: the record would change with each plan otherwise.
+            if let known = image.backends[id], decided.insert(id).inserted, known != record {
+                pending.append(.backend(id, record))
             }
             return id
         }
         guard let free = freeBackends.allocate() else { throw Shortage(resource: .backends) }
         let id = BackendID(rawValue: free)
         backendIDs[member.endpoint] = id
-        plan.writes.append(.backend(id, record))
+        pending.append(.backend(id, record))
         return id
     }
 
@@ -209,6 +260,31 @@ extension MapImage {
         case .slots: capacity.lines * Int(NT_SLOTS_PER_LINE)
         case .backends: capacity.backends
         case .services: capacity.services
+        }
+    }
+}
+
+extension DesiredState {
+    /// Every endpoint that some frontend leads to.
+    fileprivate var members: Set<TransportEndpoint> {
+        var members: Set<TransportEndpoint> = []
+        var seen: Set<BackendSet> = []
+        for frontend in frontends.values {
+            for answer in [frontend.external, frontend.internal] where seen.insert(answer.backendSet).inserted {
+                members.formUnion(answer.backendSet.members.lazy.map(\.endpoint))
+            }
+        }
+        return members
+    }
+}
+
+extension ExtentAllocator {
+    /// Gives back an extent that was allocated.
+    fileprivate mutating func release(_ extent: Extent) {
+        do {
+            try free(base: extent.base, lines: extent.lines)
+        } catch {
+            assertionFailure("\(error)")
         }
     }
 }

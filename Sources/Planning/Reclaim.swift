@@ -58,10 +58,10 @@ extension Planner {
     /// `inUse`. Writes performed meanwhile take candidates off (``ReclaimCandidates/keep(namedBy:)``). An id is freed when
     /// no flow names it.
     ///
-    /// `complete` says that the last plan had no problems: a frontend that could not be turned to its new set may still
-    /// lead to a backend that is gone, whose id must then stay.
+    /// If the last plan had problems, a frontend that could not be turned to its new set may still lead to a backend
+    /// that is gone: the caller then adds to `inUse` the backends that the tables of the image's sets name.
     public static func reclaim(
-        _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage, complete: Bool
+        _ image: MapImage, candidates: ReclaimCandidates, inUse: FlowUsage
     ) -> [MapWrite] {
         let now = ReclaimCandidates(image)
         var writes: [MapWrite] = []
@@ -72,7 +72,7 @@ extension Planner {
             writes.append(.set(id, nil))
         }
         // A table that still stands may name a backend; its id waits for the next round.
-        if complete, now.sets.isSubset(of: candidates.sets) {
+        if now.sets.isSubset(of: candidates.sets) {
             let free = candidates.backends.intersection(now.backends).subtracting(inUse.backends)
             for id in free.sorted(by: { $0.rawValue < $1.rawValue }) { writes.append(.backend(id, nil)) }
         }

@@ -113,4 +113,12 @@ public struct DesiredState: Sendable, Hashable {
 
     /// Nothing.
     public init() {}
+
+    /// Frontends that stem from no object, and the endpoints flows may be on: for planning without a Resolver.
+    ///
+    /// Each frontend is stored under its own key; of two with the same one the last stays.
+    public init(frontends: some Sequence<Frontend>, backends: Set<TransportEndpoint>) {
+        for frontend in frontends { self.frontends[frontend.key] = frontend }
+        self.backends = backends
+    }
 }

@@ -13,6 +13,13 @@ struct ProblemLog {
         problems.append(ObjectProblem(object: object, path: path, message: message))
     }
 
+    /// A name as Kubernetes allows them (RFC 1123 label): longer ones would not fit where names are kept.
+    mutating func isLabel(_ name: String, _ path: @autoclosure () -> String) -> Bool {
+        guard name.utf8.count > 63 else { return true }
+        report(path(), "\"\(name)\" is longer than 63 characters")
+        return false
+    }
+
     mutating func port(_ number: Int, _ path: @autoclosure () -> String) -> UInt16? {
         guard (1...65_535).contains(number) else {
             report(path(), "\(number) is not a port: must be 1-65535")

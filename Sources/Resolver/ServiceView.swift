@@ -64,9 +64,12 @@ struct ServiceView {
         var names: Set<ServicePortName> = []
         var numbers: Set<Listener> = []
         var nodePorts: Set<Listener> = []
+        guard log.isLabel(service.name.namespace, "metadata.namespace"), log.isLabel(service.name.name, "metadata.name")
+        else { return }
         for (index, port) in service.ports.enumerated() {
             let path = "spec.ports[\(index)]"
-            guard let transport = log.transport(port.protocolName, "\(path).protocol"),
+            guard log.isLabel(port.name, "\(path).name"),
+                let transport = log.transport(port.protocolName, "\(path).protocol"),
                 let number = log.port(port.port, "\(path).port")
             else { continue }
             let name = ServicePortName(service: service.name, port: port.name, transport: transport)

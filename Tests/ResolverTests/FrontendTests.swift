@@ -123,6 +123,17 @@ import Testing
         #expect(resolved.frontends.filter { $0.kind == .nodePort }.map(\.key.port) == [30082])
     }
 
+    @Test func namesThatNoObjectCanHaveAreReported() {
+        let long = String(repeating: "a", count: 64)
+        var service = plainService()
+        service.ports = [ServicePort(name: long, port: 80), ServicePort(name: "ok", port: 81)]
+        #expect(resolve(service).frontends.map(\.key.port) == [81])
+        #expect(resolve(service).problems.map(\.path) == ["spec.ports[0].name"])
+        service.name = ObjectName(namespace: "default", name: long)
+        #expect(resolve(service).frontends.isEmpty)
+        #expect(resolve(service).problems.map(\.path) == ["metadata.name"])
+    }
+
     @Test func familyAndAddressMustAgree() {
         var service = plainService()
         service.ipFamilies = ["IPv6", "IPX"]
