@@ -147,6 +147,13 @@ let package = Package(
                 "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
                 "NeedletailABI",
             ]),
+        tests(
+            "Topology",
+            [
+                "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
+                "Resolver",
+                "ServiceModel", "Maglev", "needletail-agent",
+            ]),
     ],
     // For #embed.
     cLanguageStandard: .gnu2x

@@ -231,6 +231,23 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 	return NT_PASS_OTHER_PROTOCOL;
 }
 
+/*
+ * Generic XDP may move a packet to a new skb, to make room before it. That skb's mac_len is 0, so
+ * tc sees the packet from its IP header on (skb_pp_cow_data in net/core/skbuff.c, seen in
+ * Linux 6.18).
+ */
+static __always_inline bool lacks_link_header(void *ctx, const __u8 *data, __be16 type,
+					      const __u32 program)
+{
+	__be16 protocol;
+
+	if (is_xdp(program))
+		return false;
+	protocol = ((struct __sk_buff *)ctx)->protocol;
+	return type != protocol && ((protocol == bpf_htons(ETH_P_IP) && data[0] >> 4 == 4) ||
+				    (protocol == bpf_htons(ETH_P_IPV6) && data[0] >> 4 == 6));
+}
+
 static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32 program)
 {
 	void *data = packet_data(ctx, program);
@@ -244,6 +261,10 @@ static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32
 	if ((void *)(eth + 1) > end)
 		return NT_PASS_NOT_IP;
 	type = eth->h_proto;
+	if (lacks_link_header(ctx, data, type, program)) {
+		type = ((struct __sk_buff *)ctx)->protocol;
+		l3 = 0;
+	}
 	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
 		__be16 *tag = data + l3;
 
