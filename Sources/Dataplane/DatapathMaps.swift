@@ -60,17 +60,12 @@ public struct DatapathMaps: Sendable {
         }
     }
 
-    // Swift 6.3 crashes when it inlines these into another module of a release build: it looks in vain for nt_meta's
-    // conformance to BitwiseCopyable in the module of the C header. Hence the attribute.
-
     /// What the agent wrote about itself.
-    @_semantics("optimize.no.crossmodule")
     public func nodeRecord() throws(BPFError) -> nt_meta {
         try meta.lookup(0) ?? nt_meta()
     }
 
     /// Replaces what the agent wrote about itself.
-    @_semantics("optimize.no.crossmodule")
     public func store(_ record: nt_meta) throws(BPFError) {
         try meta.update(0, record)
     }
