@@ -16,8 +16,8 @@ let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
-func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+func target(_ name: String, _ dependencies: [Target.Dependency] = [], _ extra: [SwiftSetting] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings + extra)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -69,7 +69,10 @@ let package = Package(
             [
                 "BPF", "Netlink", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "CBPFObjects",
                 systemPackage,
-            ]),
+            ],
+            // Swift 6.3.1 crashes in a release build when it inlines into another module a function that uses an
+            // imported C struct through BPFMap ("Conformance of 'nt_meta' to 'BitwiseCopyable' not found").
+            [.unsafeFlags(["-disable-cmo"])]),
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         target(
@@ -150,7 +153,8 @@ let package = Package(
         tests(
             "Topology",
             [
-                "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning", "Resolver",
+                "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
+                "Resolver",
                 "ServiceModel", "Maglev", "needletail-agent",
             ]),
     ],

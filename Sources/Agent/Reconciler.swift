@@ -29,16 +29,18 @@ actor Reconciler {
 
     private var devices: Devices
     private var kernelMaps: KernelMaps
-    private var image: MapImage
+    private var planner: Planner
     private var catalog = Catalog()
     private var resolver = Resolver()
     private var context: NodeContext
-    private var resolved: [ObjectName: ResolvedService] = [:]
+    private var desired = DesiredTracker()
+    /// What has become of the desired state since the last plan.
+    private var changes = DesiredChanges()
     private var reported = ReportedProblems()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
-    /// The last plan had no problems: every frontend leads where it should.
-    private var isComplete = false
+    /// The planner has planned all that is desired, and its image is what the maps hold.
+    private var isPlannerCurrent = false
     /// What may be freed when the flow table has been looked through.
     private var candidates = ReclaimCandidates()
     private var lastForcedReclaim: ContinuousClock.Instant?
@@ -53,7 +55,7 @@ actor Reconciler {
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment), logger)
         kernelMaps = KernelMaps(datapath.maps)
-        image = try kernelMaps.read()
+        planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
         meta = NodeRecord.starting(configuration)
     }
@@ -66,7 +68,7 @@ actor Reconciler {
         logger.info(
             datapath.adopted ? "adopted the datapath of an earlier agent" : "loaded the datapath",
             metadata: [
-                "pins": "\(configuration.pins.root)", "frontends": "\(image.frontends.count)",
+                "pins": "\(configuration.pins.root)", "frontends": "\(planner.image.frontends.count)",
                 "external": "\(devices.count(.external))", "workload": "\(devices.count(.workload))",
             ])
         for name in devices.missing {
@@ -138,9 +140,10 @@ actor Reconciler {
     }
 
     private func resolve(_ name: ObjectName) {
-        resolved[name] = catalog.services[name].map {
+        let service = catalog.services[name].map {
             resolver.resolve($0, slices: catalog.slices(of: name), context: context)
         }
+        desired.update(name, service, &changes)
     }
 
     // MARK: Sync
@@ -151,24 +154,25 @@ actor Reconciler {
         guard catalog.isSynced else { return }
         let started = ContinuousClock.now
         do {
-            let desired = resolver.merge(resolved.values.sorted { $0.name < $1.name })
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
-            var plan = try Planner.plan(from: image, to: desired)
-            if !plan.problems.isEmpty, try reclaimNow() > 0 {
-                plan = try Planner.plan(from: image, to: desired)
-            }
+            var plan = try nextPlan()
+            var writes = plan.writes.count
             try perform(plan.writes)
+            if planner.hasShortage, try reclaimNow() > 0 {
+                plan = planner.plan(DesiredChanges())
+                writes += plan.writes.count
+                try perform(plan.writes)
+            }
             reported.report(plan.problems.map(\.description), as: .capacity, logger)
-            isComplete = plan.problems.isEmpty
             isDirty = false
             try noteSync(failed: false)
-            if !plan.isEmpty {
+            if writes > 0 {
                 logger.info(
                     "synced",
                     metadata: [
-                        "services": "\(desired.services.count)", "frontends": "\(desired.frontends.count)",
-                        "writes": "\(plan.writes.count)",
+                        "services": "\(desired.services.count)", "frontends": "\(desired.frontendCount)",
+                        "writes": "\(writes)",
                         "milliseconds": "\((ContinuousClock.now - started).milliseconds)",
                     ])
             }
@@ -179,19 +183,29 @@ actor Reconciler {
         }
     }
 
-    /// Performs writes and keeps the image in step. After a failure only the kernel knows what the maps hold.
+    /// What is to be written: for what has changed, or for everything, the first time and after a failure.
+    private func nextPlan() throws -> Plan {
+        defer { changes = DesiredChanges() }
+        guard !isPlannerCurrent else { return planner.plan(changes) }
+        planner = try Planner(kernelMaps.read())
+        isPlannerCurrent = true
+        return planner.plan(all: DesiredChanges(all: desired.state))
+    }
+
+    /// Performs writes and keeps the planner's image in step. After a failure only the kernel knows what the maps hold,
+    /// and any candidate may have been in use again.
     private func perform(_ writes: [MapWrite]) throws {
         do {
             try kernelMaps.perform(writes)
-            for write in writes {
-                image.apply(write)
-                candidates.keep(namedBy: write)
-            }
         } catch {
-            // Some of the writes were performed, nobody knows which: any candidate may have been in use again.
+            isPlannerCurrent = false
+            isDirty = true
             candidates = ReclaimCandidates()
-            image = try kernelMaps.read()
             throw error
+        }
+        for write in writes {
+            planner.performed(write)
+            candidates.keep(namedBy: write)
         }
     }
 
@@ -209,7 +223,7 @@ actor Reconciler {
 
     /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
     func beginCollection() -> Bool {
-        candidates = ReclaimCandidates(image)
+        candidates = isPlannerCurrent ? ReclaimCandidates(planner.image) : ReclaimCandidates()
         return !candidates.isEmpty
     }
 
@@ -234,15 +248,16 @@ actor Reconciler {
 
     @discardableResult
     private func reclaim(inUse: FlowUsage) throws -> Int {
+        guard isPlannerCurrent, !candidates.isEmpty else { return 0 }
         var inUse = inUse
         // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
         // a map that was full once stays full.
-        if !isComplete { inUse.backends.formUnion(try kernelMaps.backends(namedBy: image.sets.values)) }
-        let writes = Planner.reclaim(image, candidates: candidates, inUse: inUse)
+        if planner.hasShortage { inUse.backends.formUnion(try kernelMaps.backends(namedBy: planner.image.sets.values)) }
+        let writes = Planner.reclaim(planner.image, candidates: candidates, inUse: inUse)
         candidates = ReclaimCandidates()
         try perform(writes)
         // There may be room now for what did not fit.
-        if !isComplete, !writes.isEmpty { isDirty = true }
+        if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
         return writes.count
     }

@@ -92,10 +92,10 @@ int nt_unshare_network(void)
 
 int nt_unshare_mounts(void)
 {
-    // Where mounts are shared, as systemd has them, they would show up outside all the same.
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-        return -errno;
-    return 0;
+	// Where mounts are shared, as systemd has them, they would show up outside all the same.
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return -errno;
+	return 0;
 }
 
 pid_t nt_thread_id(void)

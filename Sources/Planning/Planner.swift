@@ -24,47 +24,40 @@ public struct Plan: Sendable {
 /// 3. frontends no longer wanted are retired: their flows go on, new ones are not theirs any more;
 /// 4. backends that no set has any more change state.
 ///
-/// Nothing is freed here: see ``Planner/reclaim(_:candidates:inUse:)``.
-public enum Planner {
-    /// The plan from `image` to `desired`.
-    ///
-    /// - Throws: when the image's extents contradict each other, as no writes of this planner can make them.
-    public static func plan(from image: MapImage, to desired: DesiredState) throws(ExtentError) -> Plan {
-        var pass = try PlanningPass(image)
-        pass.program(desired)
-        return pass.plan
-    }
-}
+/// Nothing is freed here: see ``reclaim(_:candidates:inUse:)``.
+///
+/// A planner keeps what it needs to know of the image between plans, so that the work of a plan is that of what has
+/// changed. The caller performs a plan's writes and reports each one by ``performed(_:)``; when that fails midway, the
+/// planner is of no use any more: read the maps and begin anew with ``init(_:)`` and ``plan(all:)``.
+public struct Planner: Sendable {
+    /// What the maps hold, after all writes that were performed.
+    public private(set) var image: MapImage
 
-/// One run of the planner: the image, what has been allocated on top of it, and the writes so far.
-private struct PlanningPass {
-    let image: MapImage
-    var plan = Plan()
+    // What is wanted, and how often.
+    private var wanted: [TransportEndpoint: Frontend] = [:]
+    private var naming: [BackendSet: Int] = [:]
+    private var membership: [TransportEndpoint: Int] = [:]
+    private var serving: [TransportEndpoint: Int] = [:]
+    /// Wanted frontends for which there was no room.
+    private var unplaced: [TransportEndpoint: CapacityProblem.Resource] = [:]
 
+    // Where it is.
     private var serviceIDs: [ServicePortName: ServiceID] = [:]
     private var backendIDs: [TransportEndpoint: BackendID] = [:]
     private var setIDs: [UInt64: SetID] = [:]
+    /// Of sets that are wanted: their members' ids cannot have changed.
     private var answered: [BackendSet: SetID] = [:]
-    private var decided: Set<BackendID> = []
-
-    // What the frontends in turn need, by kind: kernel maps are written a run of one kind at a time.
-    private var names: [MapWrite] = []
-    private var backends: [MapWrite] = []
-    private var tables: [MapWrite] = []
-    private var sets: [MapWrite] = []
-    private var flips: [MapWrite] = []
-    // What the frontend whose turn it is needs, until it is known that all of it fits.
-    private var pending: [MapWrite] = []
-    private var newAnswers: [BackendSet] = []
 
     private var freeServices: IDAllocator
     private var freeBackends: IDAllocator
     private var freeSets: IDAllocator
     private var extents: ExtentAllocator
     private var freeFrontends: [IPFamily: Int] = [:]
-    private var shortages: [CapacityProblem.Resource: Int] = [:]
 
-    init(_ image: MapImage) throws(ExtentError) {
+    /// A planner for maps that hold this, with nothing wanted yet.
+    ///
+    /// - Throws: when the image's extents contradict each other, as no writes of this planner can make them.
+    public init(_ image: MapImage) throws(ExtentError) {
         self.image = image
         let capacity = image.capacity
         freeServices = IDAllocator(used: Set(image.services.keys.map(\.rawValue)), limit: capacity.services + 1)
@@ -80,51 +73,142 @@ private struct PlanningPass {
         for (id, record) in image.sets { setIDs[record.digest] = id }
     }
 
-    mutating func program(_ desired: DesiredState) {
-        for (key, frontend) in desired.frontends.sorted(by: { $0.key < $1.key }) {
-            do {
-                let record = try record(for: frontend)
-                commit(key, record)
-            } catch {
-                rollBack()
-                shortages[error.resource, default: 0] += 1
-            }
+    /// The plan from `image` to `desired`.
+    ///
+    /// - Throws: as ``init(_:)``.
+    public static func plan(from image: MapImage, to desired: DesiredState) throws(ExtentError) -> Plan {
+        var planner = try Planner(image)
+        return planner.plan(all: DesiredChanges(all: desired))
+    }
+
+    /// The plan to a state that is given whole, as the first of a planner: whatever else the maps hold is not wanted.
+    public mutating func plan(all desired: DesiredChanges) -> Plan {
+        plan(
+            desired, alsoFrontends: Set(image.frontends.keys),
+            alsoEndpoints: Set(image.backends.values.lazy.map(\.endpoint)))
+    }
+
+    /// The plan for what has changed since the last one. Frontends that did not fit are tried again.
+    public mutating func plan(_ changes: DesiredChanges) -> Plan {
+        plan(changes, alsoFrontends: Set(unplaced.keys), alsoEndpoints: [])
+    }
+
+    /// Whether some wanted frontend could not be programmed.
+    public var hasShortage: Bool { !unplaced.isEmpty }
+
+    /// Notes a write of a plan, or one that frees something, as performed.
+    public mutating func performed(_ write: MapWrite) {
+        release(write)
+        image.apply(write)
+    }
+
+    private mutating func plan(
+        _ changes: DesiredChanges, alsoFrontends: Set<TransportEndpoint>, alsoEndpoints: Set<TransportEndpoint>
+    ) -> Plan {
+        var touched = alsoEndpoints
+        for (endpoint, difference) in changes.serving {
+            serving.add(difference, for: endpoint)
+            touched.insert(endpoint)
         }
-        plan.writes = names + backends + tables + sets + flips
-        retire(wanted: desired.frontends)
-        changeStates(serving: desired.backends, inSets: desired.members)
+        for (key, frontend) in changes.frontends { want(key, frontend, &touched) }
+
+        var steps = Steps()
+        for key in alsoFrontends.union(changes.frontends.keys).sorted() {
+            if let frontend = wanted[key] { place(frontend, &steps) } else { retire(key, &steps) }
+        }
+        changeStates(touched, &steps)
+        var plan = Plan()
+        plan.writes = steps.inOrder
+        var shortages: [CapacityProblem.Resource: Int] = [:]
+        for resource in unplaced.values { shortages[resource, default: 0] += 1 }
         plan.problems = shortages.map {
             CapacityProblem(resource: $0.key, size: image.size(of: $0.key), affected: $0.value)
         }
         .sorted { $0.resource.rawValue < $1.resource.rawValue }
+        return plan
     }
 
-    private mutating func commit(_ key: TransportEndpoint, _ record: FrontendRecord) {
-        for write in pending {
+    /// Counts which sets, and by them which endpoints, are wanted.
+    private mutating func want(
+        _ key: TransportEndpoint, _ frontend: Frontend?, _ touched: inout Set<TransportEndpoint>
+    ) {
+        let before = wanted.removeValue(forKey: key)
+        wanted[key] = frontend
+        if frontend == nil { unplaced[key] = nil }
+        for (frontend, difference) in [(frontend, 1), (before, -1)] {
+            for set in [frontend?.external.backendSet, frontend?.internal.backendSet].compactMap({ $0 })
+            where !set.isEmpty {
+                let count = naming.add(difference, for: set)
+                guard count == 0 || (count == 1 && difference == 1) else { continue }
+                if count == 0 { answered[set] = nil }
+                for member in set.members {
+                    membership.add(difference, for: member.endpoint)
+                    touched.insert(member.endpoint)
+                }
+            }
+        }
+    }
+
+    // MARK: Placing
+
+    /// The writes of a plan, by kind: kernel maps are written a run of one kind at a time.
+    private struct Steps {
+        var names: [MapWrite] = []
+        var backends: [MapWrite] = []
+        var tables: [MapWrite] = []
+        var sets: [MapWrite] = []
+        var flips: [MapWrite] = []
+        var retirements: [MapWrite] = []
+        var states: [MapWrite] = []
+        // What the frontend whose turn it is needs, until it is known that all of it fits.
+        var pending: [MapWrite] = []
+        var newAnswers: [BackendSet] = []
+        /// Backends whose record this plan has decided.
+        var decided: Set<BackendID> = []
+
+        var inOrder: [MapWrite] { names + backends + tables + sets + flips + retirements + states }
+    }
+
+    private struct Shortage: Error {
+        let resource: CapacityProblem.Resource
+    }
+
+    private mutating func place(_ frontend: Frontend, _ steps: inout Steps) {
+        do {
+            commit(frontend.key, try record(for: frontend, &steps), &steps)
+            unplaced[frontend.key] = nil
+        } catch {
+            rollBack(&steps)
+            unplaced[frontend.key] = error.resource
+        }
+    }
+
+    private mutating func commit(_ key: TransportEndpoint, _ record: FrontendRecord, _ steps: inout Steps) {
+        for write in steps.pending {
             switch write {
-            case .service: names.append(write)
-            case .backend: backends.append(write)
-            case .table: tables.append(write)
-            case .set: sets.append(write)
+            case .service: steps.names.append(write)
+            case .backend: steps.backends.append(write)
+            case .table: steps.tables.append(write)
+            case .set: steps.sets.append(write)
             case .frontend: break
             }
         }
-        pending.removeAll(keepingCapacity: true)
-        newAnswers.removeAll(keepingCapacity: true)
+        steps.pending.removeAll(keepingCapacity: true)
+        steps.newAnswers.removeAll(keepingCapacity: true)
         let present = image.frontends[key]
         if present == nil { freeFrontends[key.address.family, default: 0] -= 1 }
-        if present != record { flips.append(.frontend(key, record)) }
+        if present != record { steps.flips.append(.frontend(key, record)) }
     }
 
     /// Gives back what a frontend that does not fit as a whole has taken, for others that may fit.
-    private mutating func rollBack() {
-        for write in pending.reversed() {
+    private mutating func rollBack(_ steps: inout Steps) {
+        for write in steps.pending.reversed() {
             switch write {
             case .service(let id, let name?):
                 serviceIDs[name] = nil
                 freeServices.release(id.rawValue)
             case .backend(let id, let record?):
-                decided.remove(id)
+                steps.decided.remove(id)
                 guard image.backends[id] == nil else { continue }
                 backendIDs[record.endpoint] = nil
                 freeBackends.release(id.rawValue)
@@ -135,16 +219,14 @@ private struct PlanningPass {
             case .service, .backend, .set, .table, .frontend: break
             }
         }
-        for set in newAnswers { answered[set] = nil }
-        pending.removeAll(keepingCapacity: true)
-        newAnswers.removeAll(keepingCapacity: true)
+        for set in steps.newAnswers { answered[set] = nil }
+        steps.pending.removeAll(keepingCapacity: true)
+        steps.newAnswers.removeAll(keepingCapacity: true)
     }
 
-    private struct Shortage: Error {
-        let resource: CapacityProblem.Resource
-    }
-
-    private mutating func record(for frontend: Frontend) throws(Shortage) -> FrontendRecord {
+    private mutating func record(
+        for frontend: Frontend, _ steps: inout Steps
+    ) throws(Shortage) -> FrontendRecord {
         let family = frontend.key.address.family
         if image.frontends[frontend.key] == nil {
             guard freeFrontends[family, default: 0] > 0 else {
@@ -152,95 +234,123 @@ private struct PlanningPass {
             }
         }
         return FrontendRecord(
-            flags: FrontendFlags(frontend.kind), service: try service(frontend.servicePort),
-            external: try scope(frontend.external), internal: try scope(frontend.internal))
+            flags: FrontendFlags(frontend.kind), service: try service(frontend.servicePort, &steps),
+            external: try scope(frontend.external, &steps), internal: try scope(frontend.internal, &steps))
     }
 
-    private mutating func service(_ name: ServicePortName) throws(Shortage) -> ServiceID {
+    private mutating func service(_ name: ServicePortName, _ steps: inout Steps) throws(Shortage) -> ServiceID {
         if let id = serviceIDs[name] { return id }
         guard let free = freeServices.allocate() else { throw Shortage(resource: .services) }
         let id = ServiceID(rawValue: free)
         serviceIDs[name] = id
-        pending.append(.service(id, name))
+        steps.pending.append(.service(id, name))
         return id
     }
 
-    private mutating func scope(_ answer: ScopeAnswer) throws(Shortage) -> ScopeRecord {
+    private mutating func scope(_ answer: ScopeAnswer, _ steps: inout Steps) throws(Shortage) -> ScopeRecord {
         switch answer {
         case .refused(let refusal): .refuse(RefusalCode(refusal))
-        case .backends(let set): set.isEmpty ? .refuse(.noEndpoints) : .set(try self.set(set))
+        case .backends(let set): set.isEmpty ? .refuse(.noEndpoints) : .set(try self.set(set, &steps))
         }
     }
 
-    private mutating func set(_ wanted: BackendSet) throws(Shortage) -> SetID {
+    private mutating func set(_ wanted: BackendSet, _ steps: inout Steps) throws(Shortage) -> SetID {
         if let id = answered[wanted] { return id }
         var ids: [BackendID] = []
         ids.reserveCapacity(wanted.members.count)
-        for member in wanted.members { ids.append(try backend(member)) }
+        for member in wanted.members { ids.append(try backend(member, &steps)) }
         let digest = SetDigest.digest(ids: ids, weights: wanted.members.map(\.weight))
         if let id = setIDs[digest] {
-            remember(wanted, id)
+            answered[wanted] = id
+            steps.newAnswers.append(wanted)
             return id
         }
         let slots = MaglevSize.tableSize(forWeights: wanted.members.lazy.map(\.weight))
         guard let free = freeSets.allocate() else { throw Shortage(resource: .sets) }
         guard let line = extents.allocate(lines: SetRecord.lines(forSlots: slots)) else {
+            freeSets.release(free)
             throw Shortage(resource: .slots)
         }
         let id = SetID(rawValue: free)
-        pending.append(
+        steps.pending.append(
             .table(
                 SlotTable(
                     line: UInt32(line), slots: UInt32(slots),
                     members: wanted.members.map { MaglevBackend(identity: $0.endpoint, weight: $0.weight) }, ids: ids)))
-        pending.append(
+        steps.pending.append(
             .set(
                 id, SetRecord(line: UInt32(line), slots: UInt32(slots), backends: UInt32(ids.count), digest: digest)))
-        remember(wanted, id)
+        answered[wanted] = id
+        steps.newAnswers.append(wanted)
         setIDs[digest] = id
         return id
     }
 
-    private mutating func remember(_ set: BackendSet, _ id: SetID) {
-        answered[set] = id
-        newAnswers.append(set)
-    }
-
-    private mutating func backend(_ member: BackendSpec) throws(Shortage) -> BackendID {
+    private mutating func backend(_ member: BackendSpec, _ steps: inout Steps) throws(Shortage) -> BackendID {
         let record = BackendRecord(endpoint: member.endpoint, state: .active, isLocal: member.isLocal)
         if let id = backendIDs[member.endpoint] {
             // Before the frontends turn to it: a SYN goes to active backends only. Where sets disagree whether it runs
             // on this node, the first decides: the record would change with each plan otherwise.
-            if let known = image.backends[id], decided.insert(id).inserted, known != record {
-                pending.append(.backend(id, record))
+            if let known = image.backends[id], steps.decided.insert(id).inserted, known != record {
+                steps.pending.append(.backend(id, record))
             }
             return id
         }
         guard let free = freeBackends.allocate() else { throw Shortage(resource: .backends) }
         let id = BackendID(rawValue: free)
         backendIDs[member.endpoint] = id
-        pending.append(.backend(id, record))
+        steps.pending.append(.backend(id, record))
         return id
     }
 
-    private mutating func retire(wanted: [TransportEndpoint: Frontend]) {
-        for (key, record) in image.frontends.sorted(by: { $0.key < $1.key }) {
-            guard wanted[key] == nil, !record.flags.contains(.retired) else { continue }
-            var retired = record
-            retired.flags.insert(.retired)
-            retired.external = .refuse(.noEndpoints)
-            retired.internal = .refuse(.noEndpoints)
-            plan.writes.append(.frontend(key, retired))
+    // MARK: Taking away
+
+    private func retire(_ key: TransportEndpoint, _ steps: inout Steps) {
+        guard var record = image.frontends[key], !record.flags.contains(.retired) else { return }
+        record.flags.insert(.retired)
+        record.external = .refuse(.noEndpoints)
+        record.internal = .refuse(.noEndpoints)
+        steps.retirements.append(.frontend(key, record))
+    }
+
+    private mutating func changeStates(_ touched: Set<TransportEndpoint>, _ steps: inout Steps) {
+        for endpoint in touched.sorted() where membership[endpoint] == nil {
+            guard let id = backendIDs[endpoint], let record = image.backends[id] else { continue }
+            var changed = record
+            changed.state = serving[endpoint] != nil ? .terminating : .gone
+            if changed.state == .gone { backendIDs[endpoint] = nil }
+            if changed != record { steps.states.append(.backend(id, changed)) }
         }
     }
 
-    private mutating func changeStates(serving: Set<TransportEndpoint>, inSets: Set<TransportEndpoint>) {
-        for (id, record) in image.backends.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-            guard record.state != .gone, !inSets.contains(record.endpoint) else { continue }
-            var changed = record
-            changed.state = serving.contains(record.endpoint) ? .terminating : .gone
-            if changed != record { plan.writes.append(.backend(id, changed)) }
+    /// What a write frees can be handed out again.
+    private mutating func release(_ write: MapWrite) {
+        switch write {
+        case .service(let id, nil):
+            guard let name = image.services[id] else { return }
+            serviceIDs[name] = nil
+            freeServices.release(id.rawValue)
+        case .backend(let id, nil):
+            if image.backends[id] != nil { freeBackends.release(id.rawValue) }
+        case .set(let id, nil):
+            guard let record = image.sets[id] else { return }
+            setIDs[record.digest] = nil
+            freeSets.release(id.rawValue)
+            extents.release(Extent(base: Int(record.line), lines: record.lines))
+        case .frontend(let key, nil):
+            if image.frontends[key] != nil { freeFrontends[key.address.family, default: 0] += 1 }
+        case .service, .backend, .set, .table, .frontend: break
         }
+    }
+}
+
+extension Dictionary where Value == Int {
+    /// Adds to a count; a count of 0 has no entry. Returns the new one.
+    @discardableResult
+    fileprivate mutating func add(_ difference: Int, for key: Key) -> Int {
+        let count = self[key, default: 0] + difference
+        self[key] = count == 0 ? nil : count
+        return count
     }
 }
 
@@ -261,20 +371,6 @@ extension MapImage {
         case .backends: capacity.backends
         case .services: capacity.services
         }
-    }
-}
-
-extension DesiredState {
-    /// Every endpoint that some frontend leads to.
-    fileprivate var members: Set<TransportEndpoint> {
-        var members: Set<TransportEndpoint> = []
-        var seen: Set<BackendSet> = []
-        for frontend in frontends.values {
-            for answer in [frontend.external, frontend.internal] where seen.insert(answer.backendSet).inserted {
-                members.formUnion(answer.backendSet.members.lazy.map(\.endpoint))
-            }
-        }
-        return members
     }
 }
 

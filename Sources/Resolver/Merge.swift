@@ -26,7 +26,7 @@ struct FrontendCollector {
 
 /// Who gets a frontend that several Services claim: exact addresses before NodePorts (kube-proxy looks them up first),
 /// then the older Service, one without a creation time last, then by name.
-private struct Precedence: Comparable {
+struct Precedence: Comparable {
     let isNodePort: Bool
     let creationTimestamp: Int64
     let name: ObjectName
@@ -45,33 +45,10 @@ private struct Precedence: Comparable {
 extension Resolver {
     /// Puts Services together and decides who has the frontends that several of them claim.
     public func merge(_ services: some Sequence<ResolvedService>) -> DesiredState {
-        var state = DesiredState()
-        var holders: [TransportEndpoint: Precedence] = [:]
-        var losers: [Frontend] = []
-        for service in services {
-            state.services[service.name] = service
-            state.backends.formUnion(service.servingBackends)
-            state.conflicts += service.conflicts
-            state.problems += service.problems
-            for frontend in service.frontends {
-                let precedence = Precedence(frontend, service)
-                if let holder = holders[frontend.key] {
-                    guard precedence < holder else {
-                        losers.append(frontend)
-                        continue
-                    }
-                    if let present = state.frontends[frontend.key] { losers.append(present) }
-                }
-                holders[frontend.key] = precedence
-                state.frontends[frontend.key] = frontend
-            }
-        }
-        state.conflicts += losers.compactMap { loser in
-            state.frontends[loser.key].map { FrontendConflict(winner: $0, loser: loser) }
-        }
-        state.conflicts.sort()
-        state.problems.sort()
-        return state
+        var tracker = DesiredTracker()
+        var ignored = DesiredChanges()
+        for service in services { tracker.update(service.name, service, &ignored) }
+        return tracker.state
     }
 
     /// Resolves everything in a catalog.

@@ -16,16 +16,21 @@ final class Workspace {
     /// Must be made before any thread is: a mount namespace is a thread's, and those it starts inherit it.
     init() throws {
         let result = nt_unshare_mounts()
-        guard result == 0 else { throw DemoError.files("make a mount namespace", -result) }
+        guard result == 0 else { throw DemoError.namespace(-result) }
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? ""
         let pattern = "\(parent.hasPrefix("/") ? parent : "/tmp")/needletail-demo-XXXXXX"
         var template = Array(pattern.utf8CString)
         guard mkdtemp(&template) != nil else { throw DemoError.files("make \(pattern)", errno) }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        for directory in [manifests, bpf] where mkdir(directory, 0o700) != 0 {
-            throw DemoError.files("make \(directory)", errno)
+        do {
+            for directory in [manifests, bpf] where mkdir(directory, 0o700) != 0 {
+                throw DemoError.files("make \(directory)", errno)
+            }
+            try BPFFileSystem.mount(at: bpf)
+        } catch {
+            try? remove()
+            throw error
         }
-        try BPFFileSystem.mount(at: bpf)
     }
 
     /// Replaces a manifest in one step, as a careful writer does: a reader sees the old or the new.

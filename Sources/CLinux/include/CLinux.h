@@ -33,8 +33,8 @@ ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity);
 // Moves the calling thread to a new network namespace.
 int nt_unshare_network(void);
 
-// Moves the calling thread to a new mount namespace. What is mounted in it is seen by nobody outside, what is mounted
-// or unmounted outside is still seen in it.
+// Moves the calling thread to a new mount namespace. What is mounted in it is seen by nobody
+// outside, what is mounted or unmounted outside is still seen in it.
 int nt_unshare_mounts(void);
 
 // Thread id of the caller, as the kernel counts them.

@@ -1,0 +1,131 @@
+public import NetTypes
+public import ServiceModel
+
+/// What a change of Services does to the desired state: all that a planner has to look at.
+public struct DesiredChanges: Sendable {
+    /// Frontends that are new or other than before; `nil` where there is none any more.
+    public private(set) var frontends: [TransportEndpoint: Frontend?] = [:]
+    /// How many more, or fewer, Services each endpoint serves.
+    public private(set) var serving: [TransportEndpoint: Int] = [:]
+
+    /// No change.
+    public init() {}
+
+    /// Everything there is in a state, as a change from nothing.
+    public init(all desired: DesiredState) {
+        frontends = desired.frontends.mapValues { Optional($0) }
+        for endpoint in desired.backends { serving[endpoint] = 1 }
+    }
+
+    /// Whether there is nothing to do.
+    public var isEmpty: Bool { frontends.isEmpty && serving.isEmpty }
+
+    fileprivate mutating func note(_ key: TransportEndpoint, _ frontend: Frontend?) {
+        frontends.updateValue(frontend, forKey: key)
+    }
+
+    fileprivate mutating func note(_ endpoint: TransportEndpoint, serves difference: Int) {
+        let sum = serving[endpoint, default: 0] + difference
+        serving[endpoint] = sum == 0 ? nil : sum
+    }
+}
+
+/// The desired state, kept Service by Service: the work of an update is that of the Service's own frontends and
+/// endpoints, however many Services there are.
+public struct DesiredTracker: Sendable {
+    /// Each Service by itself.
+    public private(set) var services: [ObjectName: ResolvedService] = [:]
+    /// Who has each frontend.
+    private var holders: [TransportEndpoint: ObjectName] = [:]
+    /// Frontends that several Services claim, with all of them.
+    private var contested: [TransportEndpoint: Set<ObjectName>] = [:]
+    /// Services that have something to report.
+    private var notable: Set<ObjectName> = []
+
+    /// Nothing is desired.
+    public init() {}
+
+    /// The number of frontends.
+    public var frontendCount: Int { holders.count }
+
+    /// Replaces a Service, or takes it away, and adds to `changes` what that changes.
+    public mutating func update(_ name: ObjectName, _ service: ResolvedService?, _ changes: inout DesiredChanges) {
+        let before = services.removeValue(forKey: name)
+        services[name] = service
+        let isNotable = service.map { !$0.conflicts.isEmpty || !$0.problems.isEmpty } ?? false
+        if isNotable { notable.insert(name) } else { notable.remove(name) }
+
+        let old = before?.frontendsByKey ?? [:]
+        let new = service?.frontendsByKey ?? [:]
+        let samePlace = before?.creationTimestamp == service?.creationTimestamp
+        for key in old.keys where new[key] == nil { reassign(key, name, claims: false, &changes) }
+        for (key, frontend) in new where !samePlace || old[key] != frontend {
+            reassign(key, name, claims: true, &changes)
+        }
+        let (was, serves) = (before?.servingBackends ?? [], service?.servingBackends ?? [])
+        for endpoint in serves.subtracting(was) { changes.note(endpoint, serves: 1) }
+        for endpoint in was.subtracting(serves) { changes.note(endpoint, serves: -1) }
+    }
+
+    private mutating func reassign(
+        _ key: TransportEndpoint, _ name: ObjectName, claims: Bool, _ changes: inout DesiredChanges
+    ) {
+        var claimants = contested[key] ?? Set(holders[key].map { [$0] } ?? [])
+        if claims { claimants.insert(name) } else { claimants.remove(name) }
+        contested[key] = claimants.count > 1 ? claimants : nil
+        let winner = claimants.compactMap { claim(key, $0) }.min { $0.0 < $1.0 }?.1
+        holders[key] = winner?.servicePort.service
+        changes.note(key, winner)
+    }
+
+    private func claim(_ key: TransportEndpoint, _ name: ObjectName) -> (Precedence, Frontend)? {
+        guard let service = services[name], let frontend = service.frontend(key) else { return nil }
+        return (Precedence(frontend, service), frontend)
+    }
+
+    /// Frontends wanted twice, in order.
+    public var conflicts: [FrontendConflict] {
+        var conflicts = notable.flatMap { services[$0]?.conflicts ?? [] }
+        for (key, claimants) in contested {
+            guard let holder = holders[key], let winner = services[holder]?.frontend(key) else { continue }
+            for name in claimants where name != holder {
+                if let loser = services[name]?.frontend(key) {
+                    conflicts.append(FrontendConflict(winner: winner, loser: loser))
+                }
+            }
+        }
+        return conflicts.sorted()
+    }
+
+    /// Values that could not be used, in order.
+    public var problems: [ObjectProblem] {
+        notable.flatMap { services[$0]?.problems ?? [] }.sorted()
+    }
+
+    /// The whole of it.
+    public var state: DesiredState {
+        var state = DesiredState()
+        state.services = services
+        for service in services.values { state.backends.formUnion(service.servingBackends) }
+        for (key, name) in holders { state.frontends[key] = services[name]?.frontend(key) }
+        state.conflicts = conflicts
+        state.problems = problems
+        return state
+    }
+}
+
+extension ResolvedService {
+    fileprivate var frontendsByKey: [TransportEndpoint: Frontend] {
+        Dictionary(frontends.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The frontend of a key; they are in the order of their keys.
+    fileprivate func frontend(_ key: TransportEndpoint) -> Frontend? {
+        var (low, high) = (0, frontends.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if frontends[middle].key < key { low = middle + 1 } else { high = middle }
+        }
+        return low < frontends.count && frontends[low].key == key ? frontends[low] : nil
+    }
+}
