@@ -31,8 +31,11 @@ struct DirectoryScanner {
             problems += files.values.compactMap(\.problem)
             if let watchProblem { problems.append(watchProblem) }
             events = differences(to: collect(&problems))
-            if !isSynced { events.append(.synced) }
-            isSynced = true
+            // A file that changed under the first reading is not missing: what it held must not be taken for deleted.
+            if !isSynced, unsettled.isEmpty {
+                events.append(.synced)
+                isSynced = true
+            }
         } catch {
             problems.append(
                 ManifestProblem(

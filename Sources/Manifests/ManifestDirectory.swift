@@ -2,8 +2,8 @@ public import ServiceModel
 
 /// What became new in a directory of manifests.
 public struct ManifestBatch: Sendable, Hashable {
-    /// Changes of objects, in an order that depends only on the files. The first batch that could read the directory
-    /// ends with `synced`.
+    /// Changes of objects, in an order that depends only on the files. The first batch after which each file has been
+    /// read ends with `synced`.
     public let events: [CatalogEvent]
     /// All that is wrong now, not only what is new: broken files (what they held before stays in force), objects that
     /// are in two files, the directory itself.
