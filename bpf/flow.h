@@ -206,6 +206,7 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 	struct nt_flow *peer;
 	__u32 now = tick();
 	__u32 news = 0;
+	bool revived;
 
 	if (direction == NT_REVERSE)
 		news |= NT_FLOW_REPLIED;
@@ -213,7 +214,9 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 		news |= direction == NT_FORWARD ? NT_FLOW_FIN_FORWARD : NT_FLOW_FIN_REVERSE;
 	if (pkt->tcp & TCP_RST)
 		news |= NT_FLOW_RST;
-	if (flow->seen == now && (facts->flags & news) == news)
+	/* TCP ignores a reset that does not fit; a backend that then goes on talking says so. */
+	revived = direction == NT_REVERSE && facts->flags & NT_FLOW_RST && !(pkt->tcp & TCP_RST);
+	if (flow->seen == now && (facts->flags & news) == news && !revived)
 		return;
 
 	work = scratch();
@@ -221,6 +224,8 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 		return;
 	if (news)
 		__sync_fetch_and_or(&flow->flags, news);
+	if (revived)
+		__sync_fetch_and_and(&flow->flags, ~NT_FLOW_RST);
 	flow->seen = now;
 	reverse_tuple(&work->wire, to);
 	reverse_tuple(&work->to, &pkt->tuple);
@@ -229,11 +234,15 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 	if (!peer) {
 		flow_value(&work->value, &work->wire, &work->to, peer_direction, facts, now, v6);
 		work->value.head.flags |= news;
+		if (revived)
+			work->value.head.flags &= ~NT_FLOW_RST;
 		if (!flow_store(&work->key, &work->value, BPF_NOEXIST, v6))
 			count(program, NT_FLOW_REPAIRED);
 	} else if (flow_leads_to(peer, &work->to, v6)) {
 		if (news)
 			__sync_fetch_and_or(&peer->flags, news);
+		if (revived)
+			__sync_fetch_and_and(&peer->flags, ~NT_FLOW_RST);
 		peer->seen = now;
 	}
 }

@@ -105,9 +105,10 @@ static __always_inline struct nt_backend *select_backend(const struct tuple *t, 
 /* Whether another flow's entry in the way of the one in `work` may be overwritten. */
 static __always_inline bool replaceable(const struct nt_flow *other, const struct scratch *work)
 {
+	/* Signed: the other flow may have been seen in a later tick than ours was begun. */
 	return flow_closed(other->flags) ||
 	       (work->wire.protocol == IPPROTO_UDP &&
-		work->value.head.seen - other->seen > nt_config.udp_idle);
+		(__s32)(work->value.head.seen - other->seen) > (__s32)nt_config.udp_idle);
 }
 
 /*
@@ -251,6 +252,27 @@ static __always_inline int refuse(const struct frontend *frontend, const __u32 p
 	return packet_drop(program);
 }
 
+/*
+ * A SYN with an ACK answers a connection from here to there, whose local port happens to be a
+ * frontend's (a NodePort, when the node or its masquerading chose it). An entry that changes
+ * nothing lets the rest of that connection pass too.
+ */
+static __always_inline int pass_answer(const struct packet *pkt, const __u32 program, const bool v6)
+{
+	struct flow_facts facts = {.flags = NT_FLOW_REPLIED};
+	struct scratch *work = scratch();
+	__u32 now = tick();
+
+	facts.created = now;
+	if (work) {
+		flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
+		flow_value(&work->value, &pkt->tuple, &pkt->tuple, NT_FORWARD, &facts, now, v6);
+		flow_store(&work->key, &work->value, BPF_NOEXIST, v6);
+	}
+	count(program, NT_PASS_NOT_SERVICE);
+	return packet_pass(program);
+}
+
 /* The first packet of a flow; or of another, when the one it had could no longer be used. */
 static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 				       const struct frontend *frontend, bool reselected,
@@ -311,7 +333,8 @@ static __always_inline int forward_new(void *ctx, const struct packet *pkt,
 }
 
 /* Whether an existing flow decides this packet, or a backend is to be chosen anew. */
-static __always_inline bool flow_usable(const struct packet *pkt, const struct flow_facts *facts)
+static __always_inline bool flow_usable(const struct packet *pkt, const struct flow_facts *facts,
+					const struct frontend *frontend)
 {
 	struct nt_backend *backend;
 
@@ -328,7 +351,10 @@ static __always_inline bool flow_usable(const struct packet *pkt, const struct f
 		return backend->state == NT_BACKEND_ACTIVE ||
 		       (backend->state == NT_BACKEND_TERMINATING && facts->flags & NT_FLOW_REPLIED);
 	}
-	/* UDP has no end of its own; its backend's is one (service semantics 2.9). */
+	/* UDP has no end of its own; its backend's is one, and its Service's (service
+	 * semantics 2.9). */
+	if (frontend->flags & NT_FRONTEND_RETIRED || facts->service != frontend->service)
+		return false;
 	backend = bpf_map_lookup_elem(&nt_backends, &facts->backend);
 	return backend &&
 	       (backend->state == NT_BACKEND_ACTIVE || backend->state == NT_BACKEND_TERMINATING);
@@ -397,8 +423,12 @@ static __always_inline int forward(void *ctx, const struct packet *pkt, const __
 	flow_key(&key, &pkt->tuple, NT_FORWARD, v6);
 	flow = flow_find(&key, v6);
 	if (flow && flow_read(flow, &pkt->tuple, NT_FORWARD, &to, &facts, v6)) {
-		if (flow_usable(pkt, &facts)) {
+		if (flow_usable(pkt, &facts, &frontend)) {
 			flow_touch(flow, pkt, &to, &facts, NT_FORWARD, program, v6);
+			if (!facts.backend) { /* see pass_answer */
+				count(program, NT_PASS_NOT_SERVICE);
+				return packet_pass(program);
+			}
 			if (rewrite(ctx, pkt, &to, program, v6)) {
 				count(program, NT_DROP_REWRITE);
 				return packet_drop(program);
@@ -410,6 +440,8 @@ static __always_inline int forward(void *ctx, const struct packet *pkt, const __
 		flow_remove(&key, v6);
 		reselected = true;
 	}
+	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return pass_answer(pkt, program, v6);
 	return forward_new(ctx, pkt, &frontend, reselected, program, v6);
 }
 

@@ -23,6 +23,7 @@ public struct AgentService: Service {
     public func run() async throws {
         try configuration.pins.create()
         let lock = try AgentLock(configuration.pins)
+        let nodeLock = try NodeLock()
         let datapath = try Datapath.load(configuration.datapath, pins: configuration.pins)
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
@@ -55,6 +56,7 @@ public struct AgentService: Service {
             inbox.finish()
             group.cancelAll()
         }
+        nodeLock.release()
         lock.release()
     }
 }

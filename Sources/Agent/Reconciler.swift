@@ -39,10 +39,15 @@ actor Reconciler {
     private var reported = ReportedProblems()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
+    /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
+    /// it may be in the one that is broken.
+    private var knowsAll = false
     /// The planner has planned all that is desired, and its image is what the maps hold.
     private var isPlannerCurrent = false
     /// What may be freed when the flow table has been looked through.
     private var candidates = ReclaimCandidates()
+    /// Changes of devices were missed and have not been listed since.
+    private var devicesAreStale = false
     private var lastForcedReclaim: ContinuousClock.Instant?
     private var meta: nt_meta
 
@@ -90,7 +95,9 @@ actor Reconciler {
             switch input {
             case .manifests(let batch): take(batch)
             case .network(let event): take(event)
-            case .tick: devices.retry()
+            case .tick:
+                if reloadDevices() { updateContext() }
+                devices.retry()
             }
         }
         if isDirty { sync() }
@@ -101,6 +108,12 @@ actor Reconciler {
     private func take(_ batch: ManifestBatch) {
         reported.report(batch.problems.map(\.description), as: .manifests, logger)
         for note in batch.notes { logger.debug("ignored", metadata: ["manifest": "\(note)"]) }
+        if batch.isComplete, !knowsAll {
+            // What was kept because it might have been in a file that could not be read can be judged now.
+            knowsAll = true
+            isPlannerCurrent = false
+            isDirty = true
+        }
         let changes = catalog.apply(batch.events)
         if changes.nodes.contains(configuration.nodeName) { updateContext() }
         for name in changes.services { resolve(name) }
@@ -113,14 +126,23 @@ actor Reconciler {
         case .changed(let changes):
             for change in changes where devices.apply(change) { addressesChanged = true }
         case .overrun:
-            do {
-                try devices.reload()
-                addressesChanged = true
-            } catch {
-                logger.error("cannot list the devices", metadata: ["reason": "\(error)"])
-            }
+            devicesAreStale = true
+            addressesChanged = reloadDevices()
         }
         if addressesChanged { updateContext() }
+    }
+
+    /// Lists devices and addresses anew when changes were missed; returns whether it has. Tried until it succeeds.
+    private func reloadDevices() -> Bool {
+        guard devicesAreStale else { return false }
+        do {
+            try devices.reload()
+            devicesAreStale = false
+            return true
+        } catch {
+            logger.error("cannot list the devices; it is tried again", metadata: ["reason": "\(error)"])
+            return false
+        }
     }
 
     private func updateContext() {
@@ -142,6 +164,9 @@ actor Reconciler {
     private func resolve(_ name: ObjectName) {
         let service = catalog.services[name].map {
             resolver.resolve($0, slices: catalog.slices(of: name), context: context)
+        }
+        for note in service?.notes ?? [] {
+            logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
         desired.update(name, service, &changes)
     }
@@ -189,7 +214,10 @@ actor Reconciler {
         guard !isPlannerCurrent else { return planner.plan(changes) }
         planner = try Planner(kernelMaps.read())
         isPlannerCurrent = true
-        return planner.plan(all: DesiredChanges(all: desired.state))
+        if !knowsAll {
+            logger.warning("some manifests cannot be read: what was programmed before and is in no other is kept")
+        }
+        return planner.plan(all: DesiredChanges(all: desired.state), keepsOthers: !knowsAll)
     }
 
     /// Performs writes and keeps the planner's image in step. After a failure only the kernel knows what the maps hold,
@@ -242,6 +270,8 @@ actor Reconciler {
         let interval = Duration.seconds(configuration.collectInterval)
         guard lastForcedReclaim.map({ .now - $0 >= interval }) ?? true, beginCollection() else { return 0 }
         lastForcedReclaim = .now
+        // A collection that began before must not free by these, whatever happens here.
+        defer { candidates = ReclaimCandidates() }
         let collector = FlowCollector(datapath, configuration.datapath.timeouts)
         return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
     }

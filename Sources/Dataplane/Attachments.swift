@@ -106,7 +106,6 @@ public struct Attachments: Sendable {
     /// The clsact filter's coordinates: out of the way of what others choose.
     private static let filterHandle: UInt32 = 0x4e54
     private static let filterPriority: UInt32 = 0x4e54
-    private static let qdiscMarker = "clsact_qdisc"
 
     /// What came of attaching to a device.
     public struct Outcome: Sendable {
@@ -138,10 +137,6 @@ public struct Attachments: Sendable {
     /// Detaches everything from a device, which may be gone.
     public func detach(interface: Int32) throws {
         for attachment in pinned(on: interface) { try detach(attachment) }
-        if pins.entries(in: "links").contains("\(Self.qdiscMarker)-\(interface)") {
-            try Program.removeClsact(interface: interface)
-            try BPFFileSystem.unpin("\(pins.root)/links/\(Self.qdiscMarker)-\(interface)")
-        }
     }
 
     /// The indices of all devices that have attachments.
@@ -208,17 +203,13 @@ public struct Attachments: Sendable {
 
     private func filter(_ attachment: Attachment, _ direction: TrafficDirection) throws -> Attachment {
         let program = try program(attachment.program)
-        let result = try program.attachClsact(
-            interface: attachment.interface, direction: direction, handle: Self.filterHandle,
-            priority: Self.filterPriority)
-        // A filter needs no pin to stay; these say what is ours when it comes to removing it.
+        // A filter needs no pin to stay. The pin says what is ours when it comes to removing it, and is there first.
+        // The qdisc is left behind: by then others may have filters on it, and without any it does nothing.
         try BPFFileSystem.unpin(path(attachment))
         try program.pin(at: path(attachment))
-        if result.createdQdisc {
-            let marker = "\(pins.root)/links/\(Self.qdiscMarker)-\(attachment.interface)"
-            try BPFFileSystem.unpin(marker)
-            try program.pin(at: marker)
-        }
+        try program.attachClsact(
+            interface: attachment.interface, direction: direction, handle: Self.filterHandle,
+            priority: Self.filterPriority)
         return attachment
     }
 
@@ -283,7 +274,16 @@ public struct Attachments: Sendable {
     public static func removeAll(_ pins: PinDirectory) throws -> Int {
         let cleaner = Attachments(programs: [:], pins: pins)
         let count = all(in: pins).count
-        for interface in interfaces(in: pins) { try cleaner.detach(interface: interface) }
+        var failure: (any Error)?
+        for interface in interfaces(in: pins).sorted() {
+            do {
+                try cleaner.detach(interface: interface)
+            } catch {
+                // The others must not stay because of this one.
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
         try pins.remove()
         return count
     }

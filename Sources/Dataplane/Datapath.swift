@@ -59,7 +59,13 @@ public struct Datapath: Sendable {
     ]
 
     private static func reuse(_ pins: PinDirectory, in object: inout BPFObject) throws -> Set<String> {
-        if pins.exists("nt_meta") {
+        guard pins.exists("nt_meta") else {
+            // It is pinned last and removed first: what is there without it was left by one that was stopped midway,
+            // and is used by nobody.
+            for name in pins.entries(in: "maps") { try BPFFileSystem.unpin(pins.map(name)) }
+            return []
+        }
+        do {
             let meta: BPFMap<UInt32, nt_meta>
             do {
                 meta = try .open(pinnedAt: pins.map("nt_meta"))
@@ -74,7 +80,10 @@ public struct Datapath: Sendable {
             }
         }
         var reused: Set<String> = []
-        for name in mapNames where pins.exists(name) {
+        for name in mapNames {
+            guard pins.exists(name) else {
+                throw DatapathError.foreignState(pins.root, "map \(name) is missing")
+            }
             do {
                 try object.reuseMap(name, pinnedAt: pins.map(name))
             } catch {

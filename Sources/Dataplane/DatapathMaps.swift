@@ -88,6 +88,8 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
     case foreignState(String, String)
     /// Another agent holds the lock on this directory.
     case locked(String)
+    /// Another agent runs in this network namespace, with whatever directory.
+    case nodeLocked
     /// The kernel cannot run the datapath; what is missing.
     case unsupportedKernel(String)
     /// There is no such device, or it is of a kind that cannot be balanced; why.
@@ -106,7 +108,9 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
             made with, or run `needletail-agent cleanup` first, which ends connections through it
             """
         case .locked(let path):
-            "another needletail-agent is running with \(path): stop it, or give this one another --pin-directory"
+            "another needletail-agent is running with \(path): stop it first"
+        case .nodeLocked:
+            "another needletail-agent is running on this node (in this network namespace): stop it first"
         case .unsupportedKernel(let what): what
         case .unusableDevice(let name, let why): "device \(name): \(why)"
         case .corruptMap(let map, let what):

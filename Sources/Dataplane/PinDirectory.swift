@@ -51,6 +51,8 @@ public struct PinDirectory: Sendable, Hashable {
 
     /// Removes all that an agent pinned here, and the directories. Attachments end with their links.
     public func remove() throws(BPFError) {
+        // First, so that what is left when this is stopped midway is taken for what it is.
+        try BPFFileSystem.unpin(map("nt_meta"))
         for subdirectory in ["links", "maps"] {
             for name in entries(in: subdirectory) { try BPFFileSystem.unpin("\(root)/\(subdirectory)/\(name)") }
             rmdir("\(root)/\(subdirectory)")

@@ -6,6 +6,8 @@ struct DirectoryScanner {
         var stamp: FileStamp?
         var manifest = ParsedManifest()
         var problem: ManifestProblem?
+        /// Has been whole since the directory is followed: what it holds is known.
+        var wasRead = false
     }
 
     let directory: String
@@ -16,7 +18,7 @@ struct DirectoryScanner {
     private var files: [String: File] = [:]
     private var told: [ObjectID: CatalogObject] = [:]
     private var isSynced = false
-    private var last = ManifestBatch(events: [], problems: [], notes: [])
+    private var last = ManifestBatch(events: [], problems: [], notes: [], isComplete: false)
 
     init(directory: String) { self.directory = directory }
 
@@ -43,8 +45,12 @@ struct DirectoryScanner {
             problems += files.values.compactMap(\.problem)
         }
         let notes = files.values.flatMap(\.manifest.notes).sorted()
-        let batch = ManifestBatch(events: events, problems: problems.sorted(), notes: notes)
-        guard !events.isEmpty || batch.problems != last.problems || batch.notes != last.notes else { return nil }
+        let batch = ManifestBatch(
+            events: events, problems: problems.sorted(), notes: notes,
+            isComplete: isSynced && unsettled.isEmpty && files.values.allSatisfy(\.wasRead))
+        let isOther =
+            batch.problems != last.problems || batch.notes != last.notes || batch.isComplete != last.isComplete
+        guard !events.isEmpty || isOther else { return nil }
         last = batch
         return batch
     }
@@ -77,6 +83,7 @@ struct DirectoryScanner {
             do throws(ManifestProblem) {
                 file.manifest = try ManifestParser().parse(bytes, file: name)
                 file.problem = nil
+                file.wasRead = true
             } catch {
                 file.problem = error
             }

@@ -10,12 +10,18 @@ public struct ManifestBatch: Sendable, Hashable {
     public let problems: [ManifestProblem]
     /// Objects that are passed over, all of them.
     public let notes: [ManifestProblem]
+    /// Whether every file there is has been read whole at least once. While one never has, what it holds is not known:
+    /// objects that are missing may be in it.
+    public let isComplete: Bool
 
     /// A batch.
-    public init(events: [CatalogEvent], problems: [ManifestProblem], notes: [ManifestProblem]) {
+    public init(
+        events: [CatalogEvent], problems: [ManifestProblem], notes: [ManifestProblem], isComplete: Bool
+    ) {
         self.events = events
         self.problems = problems
         self.notes = notes
+        self.isComplete = isComplete
     }
 }
 

@@ -81,9 +81,11 @@ public struct Planner: Sendable {
         return planner.plan(all: DesiredChanges(all: desired))
     }
 
-    /// The plan to a state that is given whole, as the first of a planner: whatever else the maps hold is not wanted.
-    public mutating func plan(all desired: DesiredChanges) -> Plan {
-        plan(
+    /// The plan to a state that is given whole, as the first of a planner: whatever else the maps hold is not wanted,
+    /// unless `keepsOthers`, because it is not known yet.
+    public mutating func plan(all desired: DesiredChanges, keepsOthers: Bool = false) -> Plan {
+        guard !keepsOthers else { return plan(desired, alsoFrontends: [], alsoEndpoints: []) }
+        return plan(
             desired, alsoFrontends: Set(image.frontends.keys),
             alsoEndpoints: Set(image.backends.values.lazy.map(\.endpoint)))
     }

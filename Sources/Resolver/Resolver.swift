@@ -87,6 +87,16 @@ public struct Resolver: Sendable {
                     object: object, path: "spec.loadBalancerSourceRanges",
                     message: "not enforced by this version: the load balancer addresses are not served"))
         }
+        for case .notBalanced(let port) in view.notes {
+            problems.append(
+                ObjectProblem(
+                    object: object, path: "spec.ports", message: "\(port): \(port.transport) is not balanced"))
+        }
+        if view.healthCheckPort != nil {
+            problems.append(
+                ObjectProblem(
+                    object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
+        }
         if view.affinity != .none {
             problems.append(
                 ObjectProblem(

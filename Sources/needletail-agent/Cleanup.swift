@@ -22,7 +22,9 @@ struct Cleanup: ParsableCommand {
         }
         // ArgumentParser prints what is thrown, without its usage text, and exits with 1.
         let lock = try AgentLock(pins)
+        let nodeLock = try NodeLock()
         let count = try Attachments.removeAll(pins)
+        nodeLock.release()
         lock.release()
         print("removed \(count) attachment(s) and everything pinned under \(pins.root)")
     }
