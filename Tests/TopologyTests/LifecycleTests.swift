@@ -25,6 +25,7 @@ import Testing
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == ["b"])
         let report = traffic.stop()
         #expect(report.failures == [])
+        #expect(report.repeated == 0)
     }
 
     @Test(.needsTCX, arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
@@ -92,5 +93,6 @@ import Testing
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == ["c"])
         let report = traffic.stop()
         #expect(report.failures == [])
+        #expect(report.repeated == 0)
     }
 }

@@ -29,6 +29,7 @@ import Testing
 
         let report = traffic.stop()
         #expect(report.failures == [])
+        #expect(report.repeated == 0)
     }
 
     @Test func aBrokenFileIsReportedByLineAndKeepsServing() throws {

@@ -23,6 +23,7 @@ import Testing
         try traffic.goOn()
         let report = traffic.stop()
         #expect(report.failures == [])
+        #expect(report.repeated == 0)
         try expectNoDrops(cluster)
     }
 
@@ -55,6 +56,7 @@ import Testing
         }
         let report = traffic.stop()
         #expect(report.failures == [])
+        #expect(report.repeated == 0)
     }
 
     @Test func whatChangedWhileNoAgentRanIsTakenOver() throws {
@@ -108,6 +110,8 @@ import Testing
         try cluster.waitUntilInStep()
         try traffic.goOn()
         let report = traffic.stop()
+        // UDP repeats nothing by itself, and this loads the machine: one lost datagram is no broken flow.
+        #expect(report.repeated <= 2, "seed \(seed)")
         #expect(report.failures == [], "seed \(seed), \(changes) changes, \(report.requests) requests")
         try cluster.apply(cluster.service())
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == Set(Cluster.servingPods))

@@ -9,6 +9,8 @@ import Synchronization
 final class Traffic: Sendable {
     struct Report: Sendable {
         var requests = 0
+        /// Datagrams that had to be sent twice. The second answer says that the flow was not stuck.
+        var repeated = 0
         var failures: [String] = []
     }
 
@@ -70,15 +72,28 @@ final class Traffic: Sendable {
     }
 
     private func ask(_ work: Work) throws {
-        _ = try work.client.ask(work.frontend)
+        if work.frontend.transport == .tcp {
+            _ = try work.client.ask(work.frontend)
+        } else {
+            try ask(work, UDPClient(work.client, work.frontend.address.family))
+        }
         note()
+    }
+
+    private func ask(_ work: Work, _ socket: UDPClient) throws {
+        do {
+            _ = try socket.ask(work.frontend)
+        } catch let error as LabError where error.isTimeout {
+            _ = try socket.ask(work.frontend)
+            report.withLock { $0.repeated += 1 }
+        }
     }
 
     private func keepAsking(_ work: Work) throws {
         guard work.frontend.transport == .tcp else {
             let socket = try UDPClient(work.client, work.frontend.address.family)
             while !isStopping.load(ordering: .relaxed) {
-                _ = try socket.ask(work.frontend)
+                try ask(work, socket)
                 note()
             }
             return
