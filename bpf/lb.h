@@ -424,11 +424,12 @@ static __always_inline int forward(void *ctx, const struct packet *pkt, const __
 	flow = flow_find(&key, v6);
 	if (flow && flow_read(flow, &pkt->tuple, NT_FORWARD, &to, &facts, v6)) {
 		if (flow_usable(pkt, &facts, &frontend)) {
-			flow_touch(flow, pkt, &to, &facts, NT_FORWARD, program, v6);
 			if (!facts.backend) { /* see pass_answer */
+				flow->seen = tick();
 				count(program, NT_PASS_NOT_SERVICE);
 				return packet_pass(program);
 			}
+			flow_touch(flow, pkt, &to, &facts, NT_FORWARD, program, v6);
 			if (rewrite(ctx, pkt, &to, program, v6)) {
 				count(program, NT_DROP_REWRITE);
 				return packet_drop(program);

@@ -15,6 +15,8 @@ struct Rig: ~Copyable {
         let program: DatapathProgram
         /// Where it goes; `nil` after it has ended, until a packet opens it again.
         var backend: (id: BackendID, endpoint: TransportEndpoint)?
+        /// Whose frontend it was opened through.
+        var service: ServiceID?
     }
 
     let datapath: Datapath
@@ -153,13 +155,14 @@ extension Rig {
         try forgetProbes()
     }
 
-    /// Rule 2 (design section 4): it goes where the first one went, but for UDP whose backend is gone.
+    /// Rule 2 (design section 4): it goes where the first one went, but for UDP whose backend is gone, or whose frontend
+    /// is another Service's or nobody's now (service semantics 2.9).
     private mutating func sendNext(_ index: Int) throws {
         var flow = flows[index]
-        if let backend = flow.backend, flow.packet.destination.transport == .udp,
-            model.image.backends[backend.id]?.state == .gone
-        {
-            flow.backend = nil
+        if let backend = flow.backend, flow.packet.destination.transport == .udp {
+            let frontend = model.image.frontends[flow.packet.destination]
+            let isServed = frontend?.service == flow.service && frontend?.flags.contains(.retired) == false
+            if !isServed || model.image.backends[backend.id]?.state == .gone { flow.backend = nil }
         }
         var packet = flow.packet
         packet.isFirst = false
@@ -182,6 +185,7 @@ extension Rig {
             case .set(let set) = flow.question.scope == .external ? record.external : record.internal
         else { return }
         let table = try model.table(of: set)
+        flow.service = record.service
         flow.backend = zip(table.ids, table.members).first { $0.1.identity == endpoint }.map { ($0.0, endpoint) }
     }
 }

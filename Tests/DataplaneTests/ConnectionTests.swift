@@ -79,6 +79,36 @@ import Testing
         }
     }
 
+    @Test("A reset that the backend ignores ends nothing: it goes on talking", arguments: Scene.tcp)
+    func ignoredReset(_ scene: Scene) throws {
+        try Lab.withLab { lab in
+            try lab.serve([scene.serving([scene.backend()])])
+            _ = try lab.run(scene.request().bytes, in: scene.ingress)
+            try reverse(lab, scene, [.syn, .ack])
+            try forward(lab, scene, .rst)
+            try forward(lab, scene, .ack)
+            #expect(try state(lab, scene) == .closed)
+            try reverse(lab, scene, .ack)
+            #expect(try state(lab, scene) == .established)
+        }
+    }
+
+    @Test(
+        "An answer to a connection whose local port is a frontend's passes, with all that follows", arguments: Scene.tcp
+    )
+    func answerToTheNodesOwnConnection(_ scene: Scene) throws {
+        try Lab.withLab { lab in
+            try lab.serve([scene.serving([scene.backend()])])
+            for flags in [[.syn, .ack], .ack, [.fin, .ack]] as [TCPFlags] {
+                try lab.expect(scene.request(flags), in: scene.ingress, .untouched, .passNotService)
+            }
+            // The same tuple may be a client's later.
+            let packet = scene.request(.syn)
+            try lab.expect(
+                packet, in: scene.ingress, .becomes(packet.sent(to: scene.backend())), .forwardNew, .flowReselected)
+        }
+    }
+
     @Test(arguments: Scene.udp)
     func anAnsweredUDPFlowIsEstablished(_ scene: Scene) throws {
         try Lab.withLab { lab in

@@ -130,7 +130,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Scene.all)
+    @Test(arguments: Scene.tcp)
     func aRetiredFrontendKeepsItsFlowsAndStartsNone(_ scene: Scene) throws {
         try Lab.withLab { lab in
             try lab.serve([scene.serving([scene.backend()])])
@@ -147,12 +147,12 @@ import Testing
         }
     }
 
-    @Test("A deleted UDP service's flows end with its backends (service semantics 2.9)", arguments: Scene.udp)
-    func retiredFrontendWithoutBackends(_ scene: Scene) throws {
+    @Test("A deleted UDP service's flows end with it (service semantics 2.9)", arguments: Scene.udp, [true, false])
+    func retiredFrontend(_ scene: Scene, backendServesOthers: Bool) throws {
         try Lab.withLab { lab in
             try lab.serve([scene.serving([scene.backend()])])
             _ = try lab.run(scene.request().bytes, in: scene.ingress)
-            try lab.serve([])
+            try lab.serve([], alsoServing: backendServesOthers ? [scene.backend()] : [])
             let outcome = try lab.run(scene.request().bytes, in: scene.ingress)
             #expect(outcome.verdict == scene.ingress.pass)
             #expect(outcome.output == scene.request().bytes)

@@ -21,6 +21,11 @@ import Testing
         #expect(message.contains("another needletail-agent is running with \(cluster.pins.root)"), "\(message)")
         let cleanup = try refusal(cluster.run(["cleanup", "--pin-directory", cluster.pins.root]))
         #expect(cleanup.contains("another needletail-agent is running with \(cluster.pins.root)"), "\(cleanup)")
+        // Another directory is no way round: both would be on the same devices.
+        let other = "\(cluster.pins.root)-other"
+        let elsewhere = cluster.arguments().map { $0 == cluster.pins.root ? other : $0 }
+        #expect(try refusal(cluster.run(elsewhere)).contains("on this node"))
+        try PinDirectory(other).remove()
         try cluster.apply(cluster.service(["b": .ready]))
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == ["b"])
         let report = traffic.stop()

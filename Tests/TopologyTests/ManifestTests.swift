@@ -1,3 +1,4 @@
+import Glibc
 import NetLab
 import NetTypes
 import Resolver
@@ -53,6 +54,28 @@ import Testing
         try cluster.apply(cluster.service(["a": .ready]))
         try cluster.waitForAgentLine("info", "problem solved", "web.yaml:1")
         #expect(try cluster.client.servers(of: frontend) == ["a"])
+    }
+
+    @Test func whatABrokenFileHeldIsServedAfterARestartToo() throws {
+        let (cluster, service) = try Cluster.serving()
+        let frontend = service.frontend(.clusterIP, .v4, .tcp)
+        let kept = try TCPConnection(cluster.client, to: frontend.address, port: frontend.port)
+        try cluster.manifests.put("web.yaml", service.yaml + "\n---\nkind: [\n")
+        try cluster.waitForAgentLine("warning", "web.yaml:")
+        try cluster.stop(SIGKILL)
+        try cluster.start()
+        try cluster.waitForAgentLine("warning", "some manifests cannot be read")
+        let other = try cluster.service("other", number: 2, ["b": .ready])
+        try cluster.manifests.put(other)
+        let added = other.frontend(.clusterIP, .v6, .udp)
+        try eventually("the new Service serves") { try !cluster.client.cannotReach(added) }
+        #expect(try cluster.client.servers(of: frontend) == Set(Cluster.servingPods))
+        _ = try kept.request("still there")
+        // Once it can be read, what it says counts, also what it no longer has.
+        try cluster.manifests.put("web.yaml", "# nothing any more\n")
+        try eventually("the Service is gone") { try cluster.client.cannotReach(frontend) }
+        _ = try kept.request("still there")
+        try cluster.waitUntilInStep()
     }
 
     @Test func anObjectInTwoFilesCountsOnceAndIsReported() throws {
