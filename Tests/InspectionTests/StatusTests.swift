@@ -77,6 +77,7 @@ struct StatusTests {
             }
         }
         let devices = rows(present).filter { $0.first == "pod0" }
+        #expect(!present.contains("not attached"))
         #expect(devices.map { $0[2] } == ["workload_ingress", "workload_egress"])
         let gone = try await offPool {
             try namespace.withNetlink { netlink in
@@ -84,7 +85,7 @@ struct StatusTests {
                 return try Inspector(pins: pins).status().text(.normal)
             }
         }
-        let lost = gone.split(separator: "\n").filter { $0.hasSuffix("the device is gone") }
+        let lost = gone.split(separator: "\n").filter { $0.hasSuffix("not attached: the device is gone") }
         #expect(lost.count == 2)
         #expect(lost.allSatisfy { $0.hasPrefix("?") })
     }
