@@ -155,7 +155,7 @@ let package = Package(
             [
                 "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
                 "Resolver",
-                "ServiceModel", "Maglev", "needletail-agent",
+                "ServiceModel", "Maglev", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

@@ -104,8 +104,8 @@ public struct Attachments: Sendable {
     }
 
     /// The clsact filter's coordinates: out of the way of what others choose.
-    private static let filterHandle: UInt32 = 0x4e54
-    private static let filterPriority: UInt32 = 0x4e54
+    static let filterHandle: UInt32 = 0x4e54
+    static let filterPriority: UInt32 = 0x4e54
 
     /// What came of attaching to a device.
     public struct Outcome: Sendable {
@@ -153,8 +153,6 @@ public struct Attachments: Sendable {
     private func pinned(on interface: Int32) -> [Attachment] {
         Self.all(in: pins).filter { $0.interface == interface }
     }
-
-    private func path(_ attachment: Attachment) -> String { "\(pins.root)/links/\(attachment.pinName)" }
 
     private func program(_ program: DatapathProgram) throws -> Program {
         guard let loaded = programs[program] else { throw DatapathError.notRunning(pins.root) }
@@ -205,8 +203,8 @@ public struct Attachments: Sendable {
         let program = try program(attachment.program)
         // A filter needs no pin to stay. The pin says what is ours when it comes to removing it, and is there first.
         // The qdisc is left behind: by then others may have filters on it, and without any it does nothing.
-        try BPFFileSystem.unpin(path(attachment))
-        try program.pin(at: path(attachment))
+        try BPFFileSystem.unpin(pins.link(attachment))
+        try program.pin(at: pins.link(attachment))
         try program.attachClsact(
             interface: attachment.interface, direction: direction, handle: Self.filterHandle,
             priority: Self.filterPriority)
@@ -232,21 +230,21 @@ public struct Attachments: Sendable {
         case .tcx, .clsact:
             link = try program.attachTCX(interface: attachment.interface, direction: direction ?? .ingress)
         }
-        try link.pin(at: path(attachment))
+        try link.pin(at: pins.link(attachment))
         return attachment
     }
 
     private func adopt(_ attachment: Attachment, _ program: Program) throws -> Bool {
         let link: Link
         do {
-            link = try Link.open(pinnedAt: path(attachment))
+            link = try Link.open(pinnedAt: pins.link(attachment))
         } catch {
             guard error.code == .notFound else { throw error }
             return false
         }
         // An index can be another device's by now; the link of the one that went is dead.
         guard link.interface == attachment.interface else {
-            try BPFFileSystem.unpin(path(attachment))
+            try BPFFileSystem.unpin(pins.link(attachment))
             return false
         }
         try link.replace(with: program)
@@ -261,11 +259,11 @@ public struct Attachments: Sendable {
                     interface: attachment.interface, direction: direction, handle: Self.filterHandle,
                     priority: Self.filterPriority)
             }
-        } else if let link = try? Link.open(pinnedAt: path(attachment)) {
+        } else if let link = try? Link.open(pinnedAt: pins.link(attachment)) {
             // The link of a device that is gone cannot be detached any more, and need not be.
             try? link.detach()
         }
-        try BPFFileSystem.unpin(path(attachment))
+        try BPFFileSystem.unpin(pins.link(attachment))
     }
 
     /// Removes all attachments, maps and directories that agents of this pin directory made.

@@ -53,7 +53,7 @@ public struct Datapath: Sendable {
             image: UnsafeRawBufferPointer(start: cbpf_datapath(), count: cbpf_datapath_size()), name: "needletail")
     }
 
-    private static let mapNames = [
+    static let mapNames = [
         "nt_backends", "nt_counters", "nt_flows4", "nt_flows6", "nt_frontends4", "nt_frontends6", "nt_meta",
         "nt_services", "nt_sets", "nt_slots",
     ]

@@ -35,8 +35,8 @@ public struct DatapathMaps: Sendable {
 
     /// Opens the pinned maps.
     ///
-    /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/foreignState(_:_:)`` when an agent
-    ///   of another version made them.
+    /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/incomplete(_:_:)`` when some are
+    ///   missing, ``DatapathError/foreignState(_:_:)`` when an agent of another version made them.
     public init(pinnedIn pins: PinDirectory) throws {
         guard pins.exists("nt_meta") else { throw DatapathError.notRunning(pins.root) }
         do {
@@ -57,6 +57,9 @@ public struct DatapathMaps: Sendable {
             capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
         } catch let error as BPFError where error.code == .layoutMismatch {
             throw DatapathError.foreignState(pins.root, error.description)
+        } catch let error as BPFError where error.code == .notFound {
+            let missing = Datapath.mapNames.filter { !pins.exists($0) }
+            throw missing.isEmpty ? error : DatapathError.incomplete(pins.root, missing)
         }
     }
 
@@ -86,6 +89,8 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
     case notRunning(String)
     /// What is pinned there was made by another version, or other settings; the difference.
     case foreignState(String, String)
+    /// Maps that every agent pins are missing from this directory; their names.
+    case incomplete(String, [String])
     /// Another agent holds the lock on this directory.
     case locked(String)
     /// Another agent runs in this network namespace, with whatever directory.
@@ -106,6 +111,11 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
             """
             the datapath pinned under \(path) cannot be adopted: \(difference). Use the version and settings it was \
             made with, or run `needletail-agent cleanup` first, which ends connections through it
+            """
+        case .incomplete(let path, let missing):
+            """
+            the datapath pinned under \(path) is incomplete, \(missing.joined(separator: ", ")) is missing: stop the \
+            agent, run `needletail-agent cleanup`, which ends connections through the node, and start it again
             """
         case .locked(let path):
             "another needletail-agent is running with \(path): stop it first"

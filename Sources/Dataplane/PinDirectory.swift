@@ -5,7 +5,7 @@ internal import SystemPackage
 /// The directory of a bpffs that keeps the datapath while no process does.
 ///
 ///     ROOT/maps/nt_frontends4 ...          the maps
-///     ROOT/links/external_xdp-4 ...        attachments, by program and interface index
+///     ROOT/links/external_xdp-native-4 ... attachments, by program, mechanism and interface index
 public struct PinDirectory: Sendable, Hashable {
     /// Where the agent pins unless told otherwise.
     public static let standard = "/sys/fs/bpf/needletail"
@@ -21,8 +21,8 @@ public struct PinDirectory: Sendable, Hashable {
     /// The path of a pinned map.
     public func map(_ name: String) -> String { "\(root)/maps/\(name)" }
 
-    /// The path of a pinned link.
-    public func link(_ program: String, interface: Int32) -> String { "\(root)/links/\(program)-\(interface)" }
+    /// The path of an attachment's pin: a link, or for clsact a program.
+    func link(_ attachment: Attachment) -> String { "\(root)/links/\(attachment.pinName)" }
 
     /// Whether a map is pinned.
     public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }

@@ -88,10 +88,14 @@ private struct Memberships {
 extension Inspector {
     /// The backends a filter lets through.
     ///
-    /// - Throws: ``InspectionError/Kind/notFound`` when it names a Service that is not there.
+    /// - Throws: ``InspectionError/Kind/notFound`` when it names a Service or an id that is not there.
     public func backends(_ filter: BackendFilter = BackendFilter()) throws -> BackendListReport {
         let snapshot = try snapshot()
         try snapshot.check(namespace: filter.namespace, name: filter.name)
+        if case .id(let id) = filter.backend, snapshot.image.backends[BackendID(rawValue: id)] == nil {
+            throw InspectionError(
+                .notFound, "there is no backend of id \(id): `needletail backend list` shows those there are")
+        }
         let memberships = Memberships(snapshot)
         let flows = try FlowCounts(maps)
         let views = snapshot.image.backends.compactMap { id, record -> BackendView? in

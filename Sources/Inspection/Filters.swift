@@ -26,9 +26,9 @@ public struct EndpointFilter: Sendable, Hashable {
             port = nil
             return
         }
-        guard let colon = text.lastIndex(of: ":"), let number = UInt16(text[text.index(after: colon)...]) else {
-            throw expected
-        }
+        guard let colon = text.lastIndex(of: ":"), let number = UInt16(text[text.index(after: colon)...]),
+            number > 0
+        else { throw expected }
         var host = text[..<colon]
         if host.first == "[", host.last == "]" { host = host.dropFirst().dropLast() }
         guard let address = IPAddress(host), (address.family == .v6) == (text.first == "["),

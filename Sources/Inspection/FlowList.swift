@@ -10,16 +10,16 @@ public struct FlowWriter: ~Copyable {
 
     private var style: Style
     private var isFirst = true
-    private let write: (String) -> Void
+    private let write: (String) throws -> Void
 
     /// Writes a table. Columns are as wide as the first chunk needs.
-    public init(_ detail: Detail, write: @escaping (String) -> Void) {
+    public init(_ detail: Detail, write: @escaping (String) throws -> Void) {
         style = .table(FlowView.table(detail))
         self.write = write
     }
 
     /// Writes a document with the one key `flows`.
-    public init(_ encoder: some DocumentEncoder, write: @escaping (String) -> Void) {
+    public init(_ encoder: some DocumentEncoder, write: @escaping (String) throws -> Void) {
         style = .document(encoder)
         self.write = write
     }
@@ -31,8 +31,8 @@ public struct FlowWriter: ~Copyable {
 
     mutating func finish() throws {
         if case .document(let encoder) = style {
-            if isFirst { write(encoder.listStart(key: "flows")) }
-            write(encoder.listEnd(isEmpty: isFirst))
+            if isFirst { try write(encoder.listStart(key: "flows")) }
+            try write(encoder.listEnd(isEmpty: isFirst))
         } else if isFirst {
             try put([])
         }
@@ -42,12 +42,12 @@ public struct FlowWriter: ~Copyable {
         switch style {
         case .table(var table):
             for flow in flows { table.add(flow.row) }
-            write(isFirst ? table.render() : table.body())
+            try write(isFirst ? table.render() : table.body())
             table.removeRows()
             style = .table(table)
         case .document(let encoder):
-            if isFirst { write(encoder.listStart(key: "flows")) }
-            write(try encoder.listChunk(flows, isFirst: isFirst))
+            if isFirst { try write(encoder.listStart(key: "flows")) }
+            try write(encoder.listChunk(flows, isFirst: isFirst))
         }
         isFirst = false
     }

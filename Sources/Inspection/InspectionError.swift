@@ -13,6 +13,8 @@ public struct InspectionError: Error, Sendable, Hashable, CustomStringConvertibl
         case usage = 64
         /// There is no datapath, or it cannot be read (`EX_UNAVAILABLE`).
         case unavailable = 69
+        /// The answer could not be written (`EX_IOERR`).
+        case unwritten = 74
     }
 
     /// The kind of failure.

@@ -66,7 +66,8 @@ public struct MaglevTableView: Encodable, Sendable {
 
     func text(_ detail: Detail) -> String {
         var fields = FieldList()
-        fields.add("Set", "\(set), used by \(users.joined(separator: ", "))")
+        fields.add("Set", "\(set)")
+        fields.add("Used by", users)
         fields.add("Table", "\(size) slots in lines \(line)-\(Int(line) + lines - 1)")
         fields.add("Evenness", "\(Quantity.fixed(evenness, digits: 4)) (busiest backend over the average)")
         fields.add("Verify", "\(verdict.rawValue): \(explanation)")
@@ -101,9 +102,10 @@ public struct MaglevShowReport: Report {
 
     /// Each table with its members' shares.
     public func text(_ detail: Detail) -> String {
-        let title = services.joined(separator: ", ")
-        guard !tables.isEmpty else { return "\(title): all frontends refuse, there is no table\n" }
-        return "Service \(title)\n\n" + tables.map { $0.text(detail) }.joined(separator: "\n")
+        var title = FieldList()
+        title.add("Service", services)
+        guard !tables.isEmpty else { return title.render() + "All frontends refuse, there is no table.\n" }
+        return title.render() + "\n" + tables.map { $0.text(detail) }.joined(separator: "\n")
     }
 }
 

@@ -40,6 +40,12 @@ public struct StatusReport: Report {
         public let mechanism: String
         /// Whether the device still exists, as seen from the caller's network namespace.
         public let present: Bool
+        /// Whether the program hangs on it: others may have detached it.
+        public let attached: Bool
+
+        fileprivate var note: String {
+            attached ? "" : present ? "not attached" : "not attached: the device is gone"
+        }
     }
 
     /// How much there is of everything.
@@ -131,7 +137,7 @@ public struct StatusReport: Report {
         for attachment in attachments {
             table.add([
                 attachment.present ? attachment.device ?? "?" : "?", "\(attachment.interface)", attachment.program,
-                attachment.mechanism, attachment.present ? "" : "the device is gone",
+                attachment.mechanism, attachment.note,
             ])
         }
         return table.render()
@@ -173,7 +179,8 @@ extension Inspector {
         Attachments.all(in: pins).map { attachment in
             StatusReport.AttachmentView(
                 device: attachment.deviceName, interface: attachment.interface, program: attachment.program.name,
-                mechanism: attachment.mechanism.rawValue, present: attachment.hasDevice(in: pins))
+                mechanism: attachment.mechanism.rawValue, present: attachment.hasDevice(in: pins),
+                attached: attachment.isInPlace(pins))
         }
     }
 }

@@ -73,14 +73,20 @@ extension TextTable.Column {
 
 /// `Title:  value` lines with aligned values.
 struct FieldList {
-    private var fields: [(String, String)] = []
+    private var fields: [(title: String, values: [String])] = []
 
-    mutating func add(_ title: String, _ value: String) { fields.append((title, value)) }
+    mutating func add(_ title: String, _ value: String) { add(title, [value]) }
+
+    /// Adds a field of several lines, as many as there are values.
+    mutating func add(_ title: String, _ values: [String]) { fields.append((title, values)) }
 
     func render() -> String {
-        let width = fields.map(\.0.count).max() ?? 0
-        return fields.map { title, value in
-            "\(title):" + String(repeating: " ", count: width - title.count + 2) + value + "\n"
+        let width = (fields.map(\.title.count).max() ?? 0) + 3
+        return fields.flatMap { title, values in
+            values.enumerated().map { index, value in
+                let head = index == 0 ? "\(title):" : ""
+                return head + String(repeating: " ", count: width - head.count) + value + "\n"
+            }
         }
         .joined()
     }

@@ -32,7 +32,7 @@ struct FlowCommands: ParsableCommand {
         }
 
         func run() throws {
-            try global.run {
+            try reportingFailures {
                 let summary = try global.inspector().flows(selection.filter, limit: limit, to: writer())
                 if !summary.isSorted { note("more than \(Inspector.largestSort) flows: not sorted") }
                 if let limit, summary.matched > summary.shown { note("more flows match than --limit \(limit)") }
@@ -40,11 +40,11 @@ struct FlowCommands: ParsableCommand {
         }
 
         private func writer() -> FlowWriter {
-            switch global.output {
-            case .table: FlowWriter(.normal, write: write)
-            case .wide: FlowWriter(.wide, write: write)
-            case .json: FlowWriter(JSONDocument(), write: write)
-            case .yaml: FlowWriter(YAMLDocument(), write: write)
+            switch global.answers.output {
+            case .table: FlowWriter(.normal, write: writeAnswer)
+            case .wide: FlowWriter(.wide, write: writeAnswer)
+            case .json: FlowWriter(JSONDocument(), write: writeAnswer)
+            case .yaml: FlowWriter(YAMLDocument(), write: writeAnswer)
             }
         }
     }

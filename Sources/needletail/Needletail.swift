@@ -22,6 +22,7 @@ struct Needletail: ParsableCommand {
               1   there is no object of that name
               64  the command line makes no sense
               69  there is no datapath, or it cannot be read
+              74  the answer could not be written
 
             Completions for bash, zsh and fish: needletail --generate-completion-script bash
             """,
@@ -30,4 +31,20 @@ struct Needletail: ParsableCommand {
             Status.self, ServiceCommands.self, BackendCommands.self, FlowCommands.self, MaglevCommands.self,
             Maps.self, Version.self,
         ])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            // Help, version and completion scripts are answers, too.
+            guard exitCode(for: error) == .success else { exit(withError: error) }
+            let text = fullMessage(for: error)
+            do {
+                try reportingFailures { try writeAnswer(text + "\n") }
+            } catch {
+                exit(withError: error)
+            }
+        }
+    }
 }

@@ -9,36 +9,31 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case table, wide, json, yaml
 }
 
-/// Options of every command.
+/// Options of every command that reads the datapath.
 struct GlobalOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp("Directory that the agent pins maps and links in.", valueName: "directory"),
         completion: .directory)
     var pinDirectory = PinDirectory.standard
 
-    @Option(name: .shortAndLong, help: "How to write the answer.")
-    var output = OutputFormat.table
+    @OptionGroup var answers: AnswerOptions
 
     /// Opens the datapath, asks it, and writes the answer; failures go to standard error and into the exit code.
     func answer(_ question: (Inspector) throws -> some Report) throws {
-        try run { write(try text(of: try question(try inspector()))) }
+        try reportingFailures { try answers.write(try question(try inspector())) }
     }
 
     func inspector() throws -> Inspector { try Inspector(pins: PinDirectory(pinDirectory)) }
+}
 
-    func run(_ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            let failure = InspectionError(error)
-            note("error: \(failure)")
-            throw ExitCode(failure.kind.rawValue)
-        }
-    }
+/// Options of every command.
+struct AnswerOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: "How to write the answer.")
+    var output = OutputFormat.table
 
-    func text(of report: some Report) throws -> String {
+    func write(_ report: some Report) throws { try writeAnswer(try text(of: report)) }
+
+    private func text(of report: some Report) throws -> String {
         switch output {
         case .table: report.text(.normal)
         case .wide: report.text(.wide)
@@ -48,18 +43,41 @@ struct GlobalOptions: ParsableArguments {
     }
 }
 
-/// Writes to standard output.
-func write(_ text: String) { print(text, terminator: "") }
+/// Runs a command's body; what it throws goes to standard error and into the exit code.
+func reportingFailures(_ body: () throws -> Void) throws(ExitCode) {
+    do {
+        try body()
+    } catch {
+        let failure = InspectionError(error)
+        note("error: \(failure)")
+        throw ExitCode(failure.kind.rawValue)
+    }
+}
+
+/// Writes to standard output, all of it: a full disk must not look like a short answer.
+func writeAnswer(_ text: String) throws(InspectionError) {
+    let failure = writeAll(text, to: STDOUT_FILENO)
+    guard failure != 0 else { return }
+    throw InspectionError(.unwritten, "the answer could not be written: \(String(cString: strerror(failure)))")
+}
 
 /// Writes a line to standard error.
 func note(_ text: String) {
-    let line = Array("needletail: \(text)\n".utf8)
+    // There is nowhere left to complain to.
+    _ = writeAll("needletail: \(text)\n", to: STDERR_FILENO)
+}
+
+/// Returns 0 or the `errno` that ended it.
+private func writeAll(_ text: String, to descriptor: Int32) -> Int32 {
+    let bytes = Array(text.utf8)
     var start = 0
-    while start < line.count {
-        let written = line[start...].withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        guard written > 0 else { return }
+    while start < bytes.count {
+        let written = bytes[start...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        if written < 0, errno == EINTR { continue }
+        guard written > 0 else { return written < 0 ? errno : EIO }
         start += written
     }
+    return 0
 }
 
 /// A Service by its two names.

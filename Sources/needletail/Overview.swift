@@ -43,7 +43,7 @@ struct Version: ParsableCommand {
               needletail version -o json
             """)
 
-    @OptionGroup var global: GlobalOptions
+    @OptionGroup var answers: AnswerOptions
 
-    func run() throws { try global.run { write(try global.text(of: VersionReport())) } }
+    func run() throws { try reportingFailures { try answers.write(VersionReport()) } }
 }

@@ -37,6 +37,10 @@ struct ServiceCommands: ParsableCommand {
             transform: { try FrontendKindName($0) })
         var kind: FrontendKindName?
 
+        func validate() throws {
+            if port == 0 { throw ValidationError("--port must be 1 or more") }
+        }
+
         func run() throws {
             var filter = ServiceFilter()
             filter.namespace = service.namespace

@@ -1,3 +1,4 @@
+import BPF
 import Dataplane
 import Foundation
 import Inspection
@@ -110,6 +111,8 @@ struct ExecutableTests {
         ["service", "list", "--port", "70000"], ["flow", "list", "--state", "open"], ["flow", "list", "--limit", "0"],
         ["flow", "flush"], ["flow", "flush", "--all", "--name", "web"], ["backend", "list", "--protocol", "sctp"],
         ["status", "-o", "xml"], ["frobnicate"],
+        ["service", "list", "--port", "0"], ["service", "list", "--address", "192.0.2.1:0"],
+        ["version", "--pin-directory", "/nowhere/needletail"],
     ])
     func commandLinesThatMakeNoSense(_ arguments: [String]) throws {
         let outcome = try run(arguments)
@@ -130,6 +133,50 @@ struct ExecutableTests {
             outcome.errors == """
                 needletail: error: no datapath is pinned under /nowhere/needletail: start needletail-agent, or name \
                 its directory with --pin-directory
+
+                """)
+    }
+
+    @Test(arguments: [
+        ["status"], ["service", "list"], ["backend", "list"], ["flow", "list"], ["maglev", "show", "a/b"], ["maps"],
+    ])
+    func aMissingPin(_ command: [String]) throws {
+        let datapath = try Scene.datapath()
+        try BPFFileSystem.unpin(datapath.pins.map("nt_sets"))
+        let outcome = try run(command + ["--pin-directory", datapath.pins.root])
+        #expect(outcome.code == 69)
+        #expect(outcome.output.isEmpty)
+        #expect(
+            outcome.errors == """
+                needletail: error: the datapath pinned under \(datapath.pins.root) is incomplete, nt_sets is missing: \
+                stop the agent, run `needletail-agent cleanup`, which ends connections through the node, and start it \
+                again
+
+                """)
+    }
+
+    @Test(arguments: [
+        ["service", "list"], ["flow", "list"], ["flow", "list", "-o", "json"], ["status", "-o", "yaml"], ["version"],
+        ["--version"], ["--help"], ["flow", "list", "--help"], ["--generate-completion-script", "bash"],
+    ])
+    func anAnswerThatCannotBeWritten(_ command: [String]) throws {
+        let datapath = try Scene.datapath()
+        let isBare = command.contains { $0.hasPrefix("--") } || command == ["version"]
+        let pins = isBare ? [] : ["--pin-directory", datapath.pins.root]
+        let outcome = try run(command + pins, by: ["/bin/sh", "-c", #"exec "$@" >/dev/full"#, "sh"])
+        #expect(outcome.code == 74)
+        #expect(
+            outcome.errors == "needletail: error: the answer could not be written: No space left on device\n")
+    }
+
+    @Test func anUnknownBackend() throws {
+        let datapath = try Scene.datapath()
+        let outcome = try run(["backend", "list", "--backend", "9999", "--pin-directory", datapath.pins.root])
+        #expect(outcome.code == 1)
+        #expect(outcome.output.isEmpty)
+        #expect(
+            outcome.errors == """
+                needletail: error: there is no backend of id 9999: `needletail backend list` shows those there are
 
                 """)
     }

@@ -77,6 +77,7 @@ struct StatusTests {
             }
         }
         let devices = rows(present).filter { $0.first == "pod0" }
+        #expect(!present.contains("not attached"))
         #expect(devices.map { $0[2] } == ["workload_ingress", "workload_egress"])
         let gone = try await offPool {
             try namespace.withNetlink { netlink in
@@ -84,8 +85,36 @@ struct StatusTests {
                 return try Inspector(pins: pins).status().text(.normal)
             }
         }
-        let lost = gone.split(separator: "\n").filter { $0.hasSuffix("the device is gone") }
+        let lost = gone.split(separator: "\n").filter { $0.hasSuffix("not attached: the device is gone") }
         #expect(lost.count == 2)
         #expect(lost.allSatisfy { $0.hasPrefix("?") })
+    }
+
+    /// Our coordinates are no proof: the filter that is there can be another's.
+    @Test func aFilterOfOthersIsNotOurs() async throws {
+        let namespace = try NetworkNamespace(name: "status")
+        let (datapath, pins) = (datapath.datapath, datapath.pins)
+        var options = AttachmentOptions()
+        options.tc = .clsact
+        let attachments = Attachments(datapath, pins: pins, options: options)
+        let other = try #require(datapath.programs[.externalEgress])
+        let (before, after) = try await offPool {
+            try namespace.withNetlink { netlink in
+                try netlink.createVeth(VethEnd(name: "pod0"), peer: VethEnd(name: "pod1"))
+                let device = try #require(try netlink.interface(named: "pod0"))
+                _ = try attachments.attach(device, role: .workload)
+                let before = Attachments.all(in: pins).filter { $0.isInPlace(pins) }.map(\.program)
+                try other.attachClsact(
+                    interface: Int32(device.index), direction: .ingress, handle: 0x4e54, priority: 0x4e54)
+                return (before, try JSONDocument().encode(try Inspector(pins: pins).status()))
+            }
+        }
+        #expect(before == [.workloadIngress, .workloadEgress])
+        let status = try #require(try JSONSerialization.jsonObject(with: Data(after.utf8)) as? [String: Any])
+        let views = try #require(status["attachments"] as? [[String: Any]])
+        #expect(views.map { $0["attached"] as? Bool } == [false, true])
+        for view in views {
+            #expect(view.keys.sorted() == ["attached", "device", "interface", "mechanism", "present", "program"])
+        }
     }
 }

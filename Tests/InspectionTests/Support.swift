@@ -209,6 +209,22 @@ enum Scene {
         )
     }
 
+    /// shop/crowded: many ports and many addresses, all of which lead to the same backends.
+    static var crowded: (service: Service, slices: [EndpointSlice]) {
+        let name = ObjectName(namespace: "shop", name: "crowded")
+        let ports = (1...6).map { (name: "number-\($0)", port: 9000 + $0) }
+        return (
+            Service(
+                name: name, clusterIP: "198.18.0.13", externalIPs: (1...8).map { "203.0.113.\(100 + $0)" },
+                ports: ports.map { ServicePort(name: $0.name, port: $0.port) }),
+            [
+                slice(
+                    name, "IPv4", [("198.18.1.7", "worker-1"), ("198.18.1.8", "worker-1")],
+                    ports.map { EndpointPort(name: $0.name, port: $0.port) })
+            ]
+        )
+    }
+
     static var all: [(service: Service, slices: [EndpointSlice])] { [web, api, dns, empty] }
 
     /// A datapath with all of them and their flows.

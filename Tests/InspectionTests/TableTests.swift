@@ -144,9 +144,11 @@ struct TableTests {
     @Test func maglevTablesAreCheckedAndCounted() throws {
         #expect(
             try inspector.maglev(ServiceSelector("kube-system/dns:53/udp")).text(.normal) == """
-                Service kube-system/dns:dns/UDP
+                Service:  kube-system/dns:dns/UDP
 
-                Set:       5, used by 198.18.0.53:53/UDP external, 198.18.0.53:53/UDP internal
+                Set:       5
+                Used by:   198.18.0.53:53/UDP external
+                           198.18.0.53:53/UDP internal
                 Table:     251 slots in lines 80-95
                 Evenness:  1.0040 (busiest backend over the average)
                 Verify:    ok: the table is the one its backends should have
@@ -157,7 +159,7 @@ struct TableTests {
                 """)
         #expect(
             try inspector.maglev(ServiceSelector("shop/empty:80")).text(.normal)
-                == "shop/empty/TCP: all frontends refuse, there is no table\n")
+                == "Service:  shop/empty/TCP\nAll frontends refuse, there is no table.\n")
     }
 
     @Test func aWrongSlotIsFound() throws {
@@ -200,10 +202,14 @@ struct TableTests {
     }
 
     @Test func normalTablesFitAndNoLineEndsInBlanks() throws {
+        try datapath.program(Scene.all + [Scene.crowded])
         let tables = [
             try inspector.status().text(.normal), try inspector.services().text(.normal),
             try inspector.backends().text(.normal), try inspector.mapUsage().text(.normal), try flowTable(),
             try inspector.service(ServiceSelector("shop/web")).text(.normal),
+            try inspector.service(ServiceSelector("shop/crowded")).text(.normal),
+            try inspector.maglev(ServiceSelector("shop/crowded")).text(.normal),
+            try inspector.maglev(ServiceSelector("shop/empty")).text(.normal),
         ]
         for line in tables.joined().split(separator: "\n") where !line.hasPrefix("Datapath") {
             #expect(line.count <= 120, "\(line)")
