@@ -5,7 +5,7 @@ internal import SystemPackage
 /// The directory of a bpffs that keeps the datapath while no process does.
 ///
 ///     ROOT/maps/nt_frontends4 ...          the maps
-///     ROOT/links/external_xdp-4 ...        attachments, by program and interface index
+///     ROOT/links/external_xdp-native-4 ... attachments, by program, mechanism and interface index
 public struct PinDirectory: Sendable, Hashable {
     /// Where the agent pins unless told otherwise.
     public static let standard = "/sys/fs/bpf/needletail"
@@ -21,11 +21,19 @@ public struct PinDirectory: Sendable, Hashable {
     /// The path of a pinned map.
     public func map(_ name: String) -> String { "\(root)/maps/\(name)" }
 
-    /// The path of a pinned link.
-    public func link(_ program: String, interface: Int32) -> String { "\(root)/links/\(program)-\(interface)" }
-
     /// Whether a map is pinned.
     public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }
+
+    /// Whether there is such a directory.
+    ///
+    /// - Throws: ``DatapathError/unreadable(_:_:)`` when this process may not know.
+    public func isPresent() throws -> Bool {
+        let result = access(root, R_OK | X_OK)
+        let failure = Errno(rawValue: errno)
+        if result == 0 { return true }
+        guard failure == .noSuchFileOrDirectory else { throw DatapathError.unreadable(root, "\(failure)") }
+        return false
+    }
 
     /// Names of what is pinned in a subdirectory, in order.
     public func entries(in subdirectory: String) -> [String] {
@@ -66,10 +74,15 @@ public struct AgentLock: ~Copyable, Sendable {
     /// Takes the lock on the directory itself. Programs that only look at it hold it for moments, so a short wait
     /// tells them from an agent.
     ///
-    /// - Throws: ``DatapathError/locked(_:)``.
+    /// - Throws: ``DatapathError/locked(_:)``, ``DatapathError/notRunning(_:)`` if there is no such directory,
+    ///   ``DatapathError/unreadable(_:_:)`` if it may not be read.
     public init(_ pins: PinDirectory) throws {
         let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard opened >= 0 else { throw DatapathError.notRunning(pins.root) }
+        let failure = Errno(rawValue: errno)
+        guard opened >= 0 else {
+            guard failure != .noSuchFileOrDirectory else { throw DatapathError.notRunning(pins.root) }
+            throw DatapathError.unreadable(pins.root, "\(failure)")
+        }
         let directory = OwnedDescriptor(adopting: opened)
         var attempts = 20
         while flock(directory.raw, LOCK_EX | LOCK_NB) != 0 {
