@@ -35,8 +35,8 @@ public struct DatapathMaps: Sendable {
 
     /// Opens the pinned maps.
     ///
-    /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/foreignState(_:_:)`` when an agent
-    ///   of another version made them.
+    /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/unreadable(_:_:)`` when this
+    ///   process may not look, ``DatapathError/foreignState(_:_:)`` when an agent of another version made them.
     public init(pinnedIn pins: PinDirectory) throws {
         guard try pins.isPresent(), pins.exists("nt_meta") else { throw DatapathError.notRunning(pins.root) }
         do {
