@@ -25,6 +25,9 @@ DEMO_FLAGS ?=
 # The Swift runtime goes into the binary: one file is all a node needs.
 BUILD_FLAGS = -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
 BUILT = .build/$(CONFIGURATION)
+# For what needs root, when we are not.
+SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
+SHARE = $(DESTDIR)$(PREFIX)/share
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: all build bpf test demo bench lint format install clean dependencies
@@ -57,10 +60,10 @@ test: bpf lint
 # Network namespaces and BPF need root; building does not.
 demo: bpf
 	set -e; for program in $(DEMO_PROGRAMS); do swift build $(BUILD_FLAGS) --product $$program; done
-	$(if $(filter-out 0,$(shell id -u)),sudo) $(BUILT)/needletail-demo $(DEMO_FLAGS)
+	$(SUDO) $(BUILT)/needletail-demo $(DEMO_FLAGS)
 
 bench: build
-	$(BUILT)/needletail-bench packet
+	$(SUDO) $(BUILT)/needletail-bench packet
 
 lint: dependencies
 	swift format lint --strict --parallel -r Package.swift Sources Tests
@@ -70,15 +73,16 @@ format: dependencies
 	swift format -i --parallel -r Package.swift Sources Tests
 	$(CLANG_FORMAT) -i $(C_SOURCES)
 
+# Completions go where the shells look for them; zsh and fish have other names for the files.
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
-	for shell in bash zsh fish; do \
-	  for program in $(PROGRAMS); do \
-	    install -d $(DESTDIR)$(PREFIX)/share/needletail/completions; \
-	    $(BUILT)/$$program --generate-completion-script $$shell \
-	      > $(DESTDIR)$(PREFIX)/share/needletail/completions/$$program.$$shell || exit 1; \
-	  done; \
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
+	  $(SHARE)/fish/vendor_completions.d
+	install -s -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	set -e; for program in $(PROGRAMS); do \
+	  script="$(BUILT)/$$program --generate-completion-script"; \
+	  $$script bash > $(SHARE)/bash-completion/completions/$$program; \
+	  $$script zsh > $(SHARE)/zsh/site-functions/_$$program; \
+	  $$script fish > $(SHARE)/fish/vendor_completions.d/$$program.fish; \
 	done
 
 clean:

@@ -133,6 +133,7 @@ let package = Package(
         tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
         .testTarget(
             name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent"], swiftSettings: settings),
+        .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),

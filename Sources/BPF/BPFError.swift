@@ -136,6 +136,10 @@ extension BPFError {
         switch (errno, operation) {
         case (.notPermitted, "bpf_obj_pin"):
             "the path must be on a mounted bpf file system, and the process needs CAP_BPF"
+        case (.notPermitted, "mount"), (.permissionDenied, "mount"):
+            "mounting a bpf file system needs root or CAP_SYS_ADMIN: run as root"
+        case (.notPermitted, "mkdir"), (.permissionDenied, "mkdir"):
+            "the process may not make directories there: run as root"
         case (.notPermitted, _):
             """
             run as root, or give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN to mount or to \

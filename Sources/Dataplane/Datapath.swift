@@ -99,10 +99,25 @@ public struct Datapath: Sendable {
         do {
             return try object.load()
         } catch {
-            guard KernelFeatures.version < oldestKernel else { throw error }
-            throw DatapathError.unsupportedKernel(
-                "Needletail needs Linux \(oldestKernel) or newer, this is \(KernelFeatures.version): \(error)")
+            throw explain(error, version: KernelFeatures.version, hasBTF: KernelFeatures.hasBTF)
         }
+    }
+
+    /// What to report for programs that the kernel would not load: what it lacks, where that is the likely reason.
+    static func explain(_ error: BPFError, version: KernelVersion, hasBTF: Bool) -> any Error {
+        if version < oldestKernel {
+            return DatapathError.unsupportedKernel(
+                "Needletail needs Linux \(oldestKernel) or newer, this is \(version): \(error)")
+        }
+        if !hasBTF {
+            // The verifier checks global functions (parse_xdp, parse_skb) by types it looks up in the kernel's BTF.
+            return DatapathError.unsupportedKernel(
+                """
+                Needletail needs a kernel that describes its types (built with CONFIG_DEBUG_INFO_BTF), and there is no \
+                /sys/kernel/btf/vmlinux to read: \(error)
+                """)
+        }
+        return error
     }
 }
 

@@ -36,9 +36,10 @@ public struct DatapathMaps: Sendable {
     /// Opens the pinned maps.
     ///
     /// - Throws: ``DatapathError/notRunning(_:)`` when there are none, ``DatapathError/incomplete(_:_:)`` when some are
-    ///   missing, ``DatapathError/foreignState(_:_:)`` when an agent of another version made them.
+    ///   missing, ``DatapathError/unreadable(_:_:)`` when this process may not look,
+    ///   ``DatapathError/foreignState(_:_:)`` when an agent of another version made them.
     public init(pinnedIn pins: PinDirectory) throws {
-        guard pins.exists("nt_meta") else { throw DatapathError.notRunning(pins.root) }
+        guard try pins.isPresent(), pins.exists("nt_meta") else { throw DatapathError.notRunning(pins.root) }
         do {
             meta = try .open(pinnedAt: pins.map("nt_meta"))
             if let version = try meta.lookup(0)?.abi_version, version != NT_ABI_VERSION {
@@ -87,6 +88,8 @@ extension MapCapacity {
 public enum DatapathError: Error, Sendable, CustomStringConvertible {
     /// Nothing is pinned under this directory.
     case notRunning(String)
+    /// This directory cannot be read; the system's reason.
+    case unreadable(String, String)
     /// What is pinned there was made by another version, or other settings; the difference.
     case foreignState(String, String)
     /// Maps that every agent pins are missing from this directory; their names.
@@ -107,6 +110,8 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
         switch self {
         case .notRunning(let path):
             "no datapath is pinned under \(path): start needletail-agent, or name its directory with --pin-directory"
+        case .unreadable(let path, let reason):
+            "cannot read \(path): \(reason). It is for root alone: run this as root"
         case .foreignState(let path, let difference):
             """
             the datapath pinned under \(path) cannot be adopted: \(difference). Use the version and settings it was \

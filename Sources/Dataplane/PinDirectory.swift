@@ -27,6 +27,17 @@ public struct PinDirectory: Sendable, Hashable {
     /// Whether a map is pinned.
     public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }
 
+    /// Whether there is such a directory.
+    ///
+    /// - Throws: ``DatapathError/unreadable(_:_:)`` when this process may not know.
+    public func isPresent() throws -> Bool {
+        let result = access(root, R_OK | X_OK)
+        let failure = Errno(rawValue: errno)
+        if result == 0 { return true }
+        guard failure == .noSuchFileOrDirectory else { throw DatapathError.unreadable(root, "\(failure)") }
+        return false
+    }
+
     /// Names of what is pinned in a subdirectory, in order.
     public func entries(in subdirectory: String) -> [String] {
         guard let directory = opendir("\(root)/\(subdirectory)") else { return [] }
@@ -68,10 +79,15 @@ public struct AgentLock: ~Copyable, Sendable {
     /// Takes the lock on the directory itself. Programs that only look at it hold it for moments, so a short wait
     /// tells them from an agent.
     ///
-    /// - Throws: ``DatapathError/locked(_:)``.
+    /// - Throws: ``DatapathError/locked(_:)``, ``DatapathError/notRunning(_:)`` if there is no such directory,
+    ///   ``DatapathError/unreadable(_:_:)`` if it may not be read.
     public init(_ pins: PinDirectory) throws {
         let opened = open(pins.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard opened >= 0 else { throw DatapathError.notRunning(pins.root) }
+        let failure = Errno(rawValue: errno)
+        guard opened >= 0 else {
+            guard failure != .noSuchFileOrDirectory else { throw DatapathError.notRunning(pins.root) }
+            throw DatapathError.unreadable(pins.root, "\(failure)")
+        }
         let directory = OwnedDescriptor(adopting: opened)
         var attempts = 20
         while flock(directory.raw, LOCK_EX | LOCK_NB) != 0 {

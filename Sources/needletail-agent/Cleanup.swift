@@ -11,16 +11,18 @@ struct Cleanup: ParsableCommand {
             touched; a bpf file system it mounted stays mounted.
             """)
 
-    @Option(name: .customLong("pin-directory"), help: "The directory the agent pins under.")
+    @Option(
+        help: ArgumentHelp("The directory the agent pins under.", value: "path", default: PinDirectory.standard),
+        transform: FlagValue.absolutePath)
     var pinDirectory = PinDirectory.standard
 
     func run() throws {
         let pins = PinDirectory(pinDirectory)
-        guard BPFFileSystem.isMounted(at: pins.root) else {
+        // ArgumentParser prints what is thrown, without its usage text, and exits with 1.
+        guard try pins.isPresent(), BPFFileSystem.isMounted(at: pins.root) else {
             print("nothing to clean up: there is no \(pins.root) on a bpf file system")
             return
         }
-        // ArgumentParser prints what is thrown, without its usage text, and exits with 1.
         let lock = try AgentLock(pins)
         let nodeLock = try NodeLock()
         let count = try Attachments.removeAll(pins)

@@ -6,15 +6,23 @@ struct NeedletailAgent: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-agent",
         abstract: "Balances Kubernetes Services on this node with BPF.",
+        // Broken by hand: ArgumentParser wraps at the terminal's width, also in the middle of a command.
         discussion: """
-            Follows a directory of Service, EndpointSlice and Node manifests, loads the datapath, attaches it to the \
-            node's devices and keeps its maps in step. The datapath is pinned: it goes on forwarding while no agent \
-            runs, and the next agent takes it over without a break.
+            Follows a directory of Service, EndpointSlice and Node manifests, loads
+            the datapath, attaches it to the node's devices and keeps its maps in
+            step. The datapath is pinned: it goes on forwarding while no agent runs,
+            and the next agent takes it over without a break.
 
             EXAMPLES
-              needletail-agent --manifests /etc/needletail/manifests --node-name $(hostname)
-              needletail-agent --manifests ./m --node-name a --external-devices eth0 --workload-devices 'veth*,cali*'
-              needletail-agent cleanup            remove programs, maps and pins; ends connections through them
+              needletail-agent --manifests /etc/needletail --node-name $(hostname)
+
+              needletail-agent --manifests ./manifests --node-name node-1 \\
+                --external-devices eth0 --workload-devices 'veth*,cali*'
+
+              needletail-agent cleanup
+
+            `needletail-agent run --help` lists all flags with their defaults; the
+            word `run` may be left out.
             """,
         version: AgentConfiguration.version,
         subcommands: [Run.self, Cleanup.self], defaultSubcommand: Run.self)

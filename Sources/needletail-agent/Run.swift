@@ -11,15 +11,20 @@ import UnixSignals
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the agent (this is what happens without a subcommand).",
+        usage: "needletail-agent [run] --manifests <dir> --node-name <name> [<options>]",
         discussion: """
             SIGTERM and SIGINT stop the agent; the datapath stays attached and goes on forwarding. Sizes hold for the \
             life of the pinned maps: to change one, run `needletail-agent cleanup` first.
             """)
 
-    @Option(help: ArgumentHelp("Follow this directory of *.yaml, *.yml and *.json manifests.", valueName: "directory"))
+    @Option(
+        help: ArgumentHelp("Follow this directory of *.yaml, *.yml and *.json manifests.", valueName: "dir"),
+        transform: FlagValue.directory)
     var manifests: String
 
-    @Option(help: ArgumentHelp("This node's name, as endpoints have it in nodeName.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("This node's name, as endpoints have it in nodeName.", valueName: "name"),
+        transform: FlagValue.nodeName)
     var nodeName: String
 
     @OptionGroup(title: "Devices") var devices: DeviceOptions
@@ -27,23 +32,20 @@ struct Run: AsyncParsableCommand {
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
 
     @Option(
-        help: ArgumentHelp("Pin maps and links here; a bpf file system is mounted if there is none.", valueName: "path")
-    )
+        help: ArgumentHelp(
+            "Pin maps and links here; a bpf file system is mounted if there is none.", value: "path",
+            default: PinDirectory.standard),
+        transform: FlagValue.absolutePath)
     var pinDirectory = PinDirectory.standard
 
     @Option(help: "Log from this level on: trace, debug, info, notice, warning, error.")
     var logLevel: Logger.Level = .info
 
-    func validate() throws {
-        guard !nodeName.isEmpty else { throw ValidationError("--node-name must not be empty") }
-        guard pinDirectory.hasPrefix("/") else { throw ValidationError("--pin-directory must be an absolute path") }
-    }
-
     func run() async throws {
         var configuration = AgentConfiguration(
             manifests: manifests, nodeName: nodeName, externalDevices: devices.externalDevices,
             workloadDevices: devices.workloadDevices)
-        configuration.nodePortPrefixes = devices.nodeportAddresses?.prefixes ?? []
+        configuration.nodePortPrefixes = devices.nodeportAddresses ?? []
         configuration.pins = PinDirectory(pinDirectory)
         configuration.attachment.xdp = devices.xdp
         configuration.attachment.tc = devices.tc
@@ -70,19 +72,21 @@ struct DeviceOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Devices that lead out of the node: names and patterns (* and ?), comma separated, ! excludes.",
-            valueName: "patterns"))
+            value: "patterns", default: InterfacePattern.standardExternal), transform: FlagValue.interfaces)
     var externalDevices = InterfacePattern.standardExternal
 
     @Option(
         help: ArgumentHelp(
-            "Host ends of workloads' veth pairs; new ones are attached to as they appear.", valueName: "patterns"))
+            "Host ends of workloads' veth pairs; new ones are attached to as they appear.", value: "patterns",
+            default: InterfacePattern.standardWorkload),
+        transform: FlagValue.interfaces)
     var workloadDevices = InterfacePattern.standardWorkload
 
     @Option(
         help: ArgumentHelp(
             "Serve NodePorts on the node's addresses in these prefixes (default: those of external devices).",
-            valueName: "cidrs"))
-    var nodeportAddresses: PrefixList?
+            valueName: "cidrs"), transform: FlagValue.prefixes)
+    var nodeportAddresses: [CIDR]?
 
     @Option(help: "XDP on external devices: auto (native, else generic), native, generic or off.")
     var xdp = AttachmentOptions.XDP.auto
@@ -93,33 +97,37 @@ struct DeviceOptions: ParsableArguments {
 
 /// How much fits.
 struct SizeOptions: ParsableArguments {
-    @Option(help: "Frontends of each family.")
+    @Option(
+        help: ArgumentHelp("Frontends of each family.", value: "entries", default: DatapathSettings().maxFrontends),
+        transform: FlagValue.entries)
     var maxFrontends = DatapathSettings().maxFrontends
-    @Option(help: "Distinct backend sets.")
+    @Option(
+        help: ArgumentHelp("Distinct backend sets.", value: "entries", default: DatapathSettings().maxSets),
+        transform: FlagValue.entries)
     var maxSets = DatapathSettings().maxSets
-    @Option(help: "Maglev slots, 4 bytes each; a set of N backends takes at least 100 N and 251.")
+    @Option(
+        help: ArgumentHelp(
+            "Maglev slots, 4 bytes each; a set of N backends takes at least 100 N and 251.", value: "entries",
+            default: DatapathSettings().maxSlots), transform: FlagValue.entries)
     var maxSlots = DatapathSettings().maxSlots
-    @Option(help: "Backends.")
+    @Option(
+        help: ArgumentHelp("Backends.", value: "entries", default: DatapathSettings().maxBackends),
+        transform: FlagValue.entries)
     var maxBackends = DatapathSettings().maxBackends
-    @Option(help: "Service ports.")
+    @Option(
+        help: ArgumentHelp("Service ports.", value: "entries", default: DatapathSettings().maxServices),
+        transform: FlagValue.entries)
     var maxServices = DatapathSettings().maxServices
-    @Option(help: "Connections of each family; the least recently used give way.")
+    @Option(
+        help: ArgumentHelp(
+            "Connections of each family; the least recently used give way.", value: "entries",
+            default: DatapathSettings().maxFlows), transform: FlagValue.entries)
     var maxFlows = DatapathSettings().maxFlows
     @Option(
         help: ArgumentHelp(
             "Source ports for connections whose reply tuple is taken; choose what clients do not use.",
-            valueName: "first-last"))
+            value: "first-last", default: PortRange(DatapathSettings().remapPorts)), transform: FlagValue.ports)
     var remapPorts = PortRange(DatapathSettings().remapPorts)
-
-    func validate() throws {
-        let largest: UInt32 = 1 << 28
-        for (name, value) in [
-            ("--max-frontends", maxFrontends), ("--max-sets", maxSets), ("--max-slots", maxSlots),
-            ("--max-backends", maxBackends), ("--max-services", maxServices), ("--max-flows", maxFlows),
-        ] where !(2...largest).contains(value) {
-            throw ValidationError("\(name) must be from 2 to \(largest), not \(value)")
-        }
-    }
 
     func settings(_ timeouts: FlowTimeouts) -> DatapathSettings {
         var settings = DatapathSettings()
@@ -137,30 +145,36 @@ struct SizeOptions: ParsableArguments {
 
 /// How long flows are kept without a packet.
 struct TimeoutOptions: ParsableArguments {
-    @Option(help: "Seconds for TCP before the backend has answered.")
+    @Option(
+        help: ArgumentHelp(
+            "For TCP before the backend has answered.", value: "seconds", default: FlowTimeouts().tcpOpening),
+        transform: FlagValue.seconds)
     var tcpOpening = FlowTimeouts().tcpOpening
-    @Option(help: "Seconds for established TCP.")
+    @Option(
+        help: ArgumentHelp("For established TCP.", value: "seconds", default: FlowTimeouts().tcpEstablished),
+        transform: FlagValue.seconds)
     var tcpEstablished = FlowTimeouts().tcpEstablished
-    @Option(help: "Seconds for TCP closed by one side.")
+    @Option(
+        help: ArgumentHelp("For TCP closed by one side.", value: "seconds", default: FlowTimeouts().tcpClosing),
+        transform: FlagValue.seconds)
     var tcpClosing = FlowTimeouts().tcpClosing
-    @Option(help: "Seconds for closed or reset TCP.")
+    @Option(
+        help: ArgumentHelp("For closed or reset TCP.", value: "seconds", default: FlowTimeouts().tcpClosed),
+        transform: FlagValue.seconds)
     var tcpClosed = FlowTimeouts().tcpClosed
-    @Option(help: "Seconds for UDP before the backend has answered.")
+    @Option(
+        help: ArgumentHelp(
+            "For UDP before the backend has answered.", value: "seconds", default: FlowTimeouts().udpOpening),
+        transform: FlagValue.seconds)
     var udpOpening = FlowTimeouts().udpOpening
-    @Option(help: "Seconds for answered UDP.")
+    @Option(
+        help: ArgumentHelp("For answered UDP.", value: "seconds", default: FlowTimeouts().udpEstablished),
+        transform: FlagValue.seconds)
     var udpEstablished = FlowTimeouts().udpEstablished
-    @Option(help: "Seconds between two looks through the flow table.")
+    @Option(
+        help: ArgumentHelp("Between two looks through the flow table.", value: "seconds", default: 5),
+        transform: FlagValue.seconds)
     var collectInterval = 5
-
-    func validate() throws {
-        for (name, value) in [
-            ("--tcp-opening", tcpOpening), ("--tcp-established", tcpEstablished), ("--tcp-closing", tcpClosing),
-            ("--tcp-closed", tcpClosed), ("--udp-opening", udpOpening), ("--udp-established", udpEstablished),
-            ("--collect-interval", collectInterval),
-        ] where !(1...31_536_000).contains(value) {
-            throw ValidationError("\(name) must be from 1 second to a year, not \(value)")
-        }
-    }
 
     var values: FlowTimeouts {
         var values = FlowTimeouts()
