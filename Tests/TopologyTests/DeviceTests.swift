@@ -6,6 +6,7 @@ import NetLab
 import NetTypes
 import Netlink
 import Resolver
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DeviceTests {

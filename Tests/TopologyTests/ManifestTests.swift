@@ -1,6 +1,7 @@
 import NetLab
 import NetTypes
 import Resolver
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct ManifestTests {

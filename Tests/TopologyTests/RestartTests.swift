@@ -6,6 +6,7 @@ import NetTypes
 import Netlink
 import Resolver
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct RestartTests {
@@ -88,7 +89,7 @@ import Testing
         let flags = AgentFlags(["--xdp": xdp])
         let (cluster, service) = try Cluster.serving(flags)
         let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed)
+        var random = SeededGenerator(seed: seed)
         let traffic = try Traffic(cluster, service)
         let storm = try Storm(cluster, seed: seed)
         try cluster.stop()
@@ -126,7 +127,7 @@ private final class Storm: Sendable {
         let services = try (2...6).map { try cluster.service("other-\($0)", number: $0) }
         Thread.detachNewThread { [self] in
             let result = Result {
-                var random = SeededGenerator(seed &+ 1)
+                var random = SeededGenerator(seed: seed &+ 1)
                 var count = 0
                 while !isStopping.load(ordering: .relaxed) {
                     try Self.change(cluster, services, &random)
@@ -160,20 +161,5 @@ private final class Storm: Sendable {
         isStopping.store(true, ordering: .relaxed)
         try eventually("the storm ends") { outcome.withLock { $0 } != nil }
         return try outcome.withLock { $0 }?.get() ?? 0
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): a failure prints the seed, which gives the same run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

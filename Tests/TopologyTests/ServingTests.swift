@@ -5,6 +5,7 @@ import NetLab
 import NetTypes
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 /// A way of attaching, as the agent's flags have it.
