@@ -28,7 +28,7 @@ import Testing
         #expect(report.failures == [])
     }
 
-    @Test(.needsTCX, arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
+    @Test(arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
         let (cluster, service) = try Cluster.serving(mode.flags)
         let frontends = try [(cluster.client, FrontendKind.clusterIP), (cluster.outside, .nodePort)].map {
             ($0.0, try cluster.frontend(service, $0.1, .v4, .tcp))
