@@ -51,11 +51,16 @@ bpf/out/%.bpf.o: Tests/BPFTests/fixtures/%.bpf.c Makefile
 build: bpf
 	swift build $(BUILD_FLAGS)
 
-# Needs root: most of it runs on the real kernel, in namespaces of its own. Ends with the test runner's summary.
+# Needs root: most of it runs on the real kernel, in namespaces of its own. Ends with
+# how many tests were skipped and why, and then the test runner's summary.
 test: bpf lint
 	@$(MAKE) --no-print-directory $(BPF_FIXTURES)
 	swift build --build-tests
-	swift test --skip-build --disable-xctest $(TEST_FLAGS)
+	@set -o pipefail; status=0; \
+	swift test --skip-build --disable-xctest $(TEST_FLAGS) 2>&1 \
+	  | tee .build/test.log | sed -u '/Test run with /d' || status=$$?; \
+	sed -n 's/.* Test .* skipped/skipped/p' .build/test.log | sort | uniq -c; \
+	grep 'Test run with ' .build/test.log; exit $$status
 
 # Network namespaces and BPF need root; building does not.
 demo: bpf

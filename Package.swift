@@ -106,7 +106,7 @@ let package = Package(
             dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
             swiftSettings: settings),
 
-        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI"]),
+        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI", "TestSupport"]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
@@ -122,19 +122,22 @@ let package = Package(
             swiftSettings: settings),
 
         tests("NetTypes", ["NetTypes"]),
+        .target(name: "TestSupport", dependencies: ["BPF"], path: "Tests/TestSupport", swiftSettings: settings),
         .target(
-            name: "PlanningTestSupport", dependencies: planningTestDependencies, path: "Tests/PlanningTestSupport",
+            name: "PlanningTestSupport", dependencies: planningTestDependencies + ["TestSupport"],
+            path: "Tests/PlanningTestSupport",
             swiftSettings: settings),
-        tests("Planning", planningTestDependencies + ["PlanningTestSupport"]),
-        tests("CrashPoint", planningTestDependencies + ["PlanningTestSupport", "Dataplane", "BPF"]),
-        tests("BPF", ["BPF", "CLibbpf", systemPackage], exclude: ["fixtures"]),
-        tests("Maglev", ["Maglev", "NetTypes"]),
-        tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux"]),
-        tests("NetLab", ["NetLab", "Netlink", "NetTypes"]),
+        tests("Planning", planningTestDependencies + ["PlanningTestSupport", "TestSupport"]),
+        tests("CrashPoint", planningTestDependencies + ["PlanningTestSupport", "TestSupport", "Dataplane", "BPF"]),
+        tests("BPF", ["BPF", "CLibbpf", "TestSupport", systemPackage], exclude: ["fixtures"]),
+        tests("Maglev", ["Maglev", "NetTypes", "TestSupport"]),
+        tests("Netlink", ["Netlink", "NetLab", "NetTypes", "CLinux", "TestSupport"]),
+        tests("NetLab", ["NetLab", "Netlink", "NetTypes", "TestSupport"]),
         .testTarget(
-            name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent"], swiftSettings: settings),
+            name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
-        tests("Resolver", ["Resolver", "ServiceModel", "NetTypes"]),
+        tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
@@ -149,14 +152,14 @@ let package = Package(
             "Dataplane",
             [
                 "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
-                "NeedletailABI",
+                "NeedletailABI", "TestSupport",
             ]),
         tests(
             "Topology",
             [
                 "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
                 "Resolver",
-                "ServiceModel", "Maglev", "needletail-agent", "needletail",
+                "ServiceModel", "Maglev", "TestSupport", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

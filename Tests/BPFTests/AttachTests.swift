@@ -1,6 +1,7 @@
 import CLibbpf
 import Foundation
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BPF
@@ -67,7 +68,7 @@ extension BPFTests {
             }
         }
 
-        @Test(.requiresTCX, arguments: TrafficDirection.allCases)
+        @Test(.needsTCX, arguments: TrafficDirection.allCases)
         func tcxChainsPrograms(direction: TrafficDirection) async throws {
             #expect(try KernelFeatures.supportsTCX())
             try await withVeth { left in
@@ -130,7 +131,7 @@ extension BPFTests {
             }
         }
 
-        @Test(.requiresCgroup2) func cgroupLinkLivesWithItsHandle() throws {
+        @Test(.needsCgroup2) func cgroupLinkLivesWithItsHandle() throws {
             let directory = try #require(cgroup2Root) + "/bpf-tests-\(getpid())"
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
             defer { rmdir(directory) }

@@ -1,5 +1,6 @@
 import Foundation
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import BPF
@@ -203,7 +204,7 @@ extension BPFTests {
         /// Random writes of all kinds, compared with a dictionary after each.
         @Test(arguments: [UInt64(1), 2, 3])
         func behavesLikeADictionary(seed: UInt64) throws {
-            var random = SplitMix(state: seed)
+            var random = SeededGenerator(seed: seed)
             let map = try hash(64)
             var model: [UInt32: UInt64] = [:]
             for _ in 0..<400 {
@@ -227,18 +228,5 @@ extension BPFTests {
             }
             #expect(try Dictionary(uniqueKeysWithValues: map.entries().map { ($0.key, $0.value) }) == model)
         }
-    }
-}
-
-/// A small generator whose sequence is fixed by its seed (Steele, Lea, Flood: SplitMix64).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

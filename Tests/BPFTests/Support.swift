@@ -1,25 +1,16 @@
 import CLibbpf
 import Foundation
+import TestSupport
 import Testing
 
 @testable import BPF
 
 /// All tests of this module run one after the other: they count, mount and switch namespaces.
-@Suite(.serialized, .requiresBPF, .timeLimit(.minutes(2)))
+@Suite(.serialized, .needsRoot, .timeLimit(.minutes(2)))
 struct BPFTests {}
 
 extension Trait where Self == ConditionTrait {
-    /// Loading a program and creating a map need capabilities that only root has here.
-    static var requiresBPF: Self {
-        .enabled("needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)") { geteuid() == 0 }
-    }
-
-    /// Skips on kernels before 6.6 only: on newer ones a missing TCX is a failure to be seen.
-    static var requiresTCX: Self {
-        .enabled("needs Linux 6.6 (TCX)") { KernelFeatures.version >= KernelVersion(major: 6, minor: 6) }
-    }
-
-    static var requiresCgroup2: Self {
+    static var needsCgroup2: Self {
         .enabled("needs a mounted cgroup v2 hierarchy") { cgroup2Root != nil }
     }
 }

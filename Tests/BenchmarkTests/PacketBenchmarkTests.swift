@@ -3,6 +3,7 @@ import Dataplane
 import Foundation
 import NeedletailABI
 import NetTypes
+import TestSupport
 import Testing
 
 /// What the JSON document promises.
@@ -33,10 +34,6 @@ private struct Document: Decodable {
     let memory: [String: Int]
     let succeeded: Bool
     let results: [Result]
-}
-
-extension Trait where Self == ConditionTrait {
-    fileprivate static var needsRoot: Self { .enabled("needs root, to load BPF programs") { geteuid() == 0 } }
 }
 
 @Suite(.serialized, .needsRoot) struct PacketBenchmarkTests {

@@ -2,13 +2,10 @@ import BPF
 import Foundation
 import NeedletailABI
 import NetTypes
+import TestSupport
 import Testing
 
 @testable import Benchmark
-
-extension Trait where Self == ConditionTrait {
-    fileprivate static var needsRoot: Self { .enabled("needs root, to load BPF programs") { geteuid() == 0 } }
-}
 
 @Suite(.serialized, .needsRoot) struct RigTests {
     private func frame(_ family: IPFamily, isReply: Bool, peer: KeyPath<BenchService, TransportEndpoint>) -> Frame {

@@ -1,11 +1,11 @@
 import Dataplane
-import Glibc
 import NetTypes
 import Planning
 import PlanningTestSupport
+import TestSupport
 import Testing
 
-@Suite(.serialized, .enabled(if: geteuid() == 0, "needs root: loads BPF programs"))
+@Suite(.serialized, .needsRoot)
 struct CrashPointTests {
     @Test(arguments: UInt64(1)...8)
     func `Between any two writes new flows go to old or new backends, and open flows stay`(seed: UInt64) throws {

@@ -6,6 +6,7 @@ import NetTypes
 import Planning
 import PlanningTestSupport
 import Resolver
+import TestSupport
 
 /// The datapath in the kernel, the model of its maps, and clients with open flows.
 struct Rig: ~Copyable {

@@ -10,6 +10,7 @@ import PlanningTestSupport
 import Resolver
 import ServiceModel
 import Synchronization
+import TestSupport
 import Testing
 
 /// Packets without pause, from a thread of their own, while the maps change.
@@ -66,7 +67,7 @@ private final class Storm: Sendable {
     }
 }
 
-@Suite(.serialized, .enabled(if: geteuid() == 0, "needs root: loads BPF programs"))
+@Suite(.serialized, .needsRoot)
 struct StormTests {
     private static let services = 6
     private static let poolSize = 5

@@ -3,10 +3,11 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// The programs choose as the control plane's tables say: every node the same.
-@Suite(.needsBPF) struct BackendChoiceTests {
+@Suite(.needsRoot) struct BackendChoiceTests {
     @Test("The backend of a new flow is the one in its slot, by Swift's own hash", arguments: Scene.all)
     func slot(_ scene: Scene) throws {
         let seed = UInt64.random(in: 0...UInt64.max)

@@ -3,11 +3,12 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// Checksums after translation are those of the whole packet, worked out anew. All other tables check that too; these
 /// are the values that incremental arithmetic gets wrong.
-@Suite(.needsBPF) struct ChecksumTests {
+@Suite(.needsRoot) struct ChecksumTests {
     /// One backend, and packets through it in both directions.
     private func withFlow(_ scene: Scene, _ body: (Lab) throws -> Void) throws {
         try Lab.withLab { lab in

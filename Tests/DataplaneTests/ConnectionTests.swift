@@ -4,10 +4,11 @@ import NetTypes
 import PacketKit
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 /// The life of a TCP connection as the flow table sees it.
-@Suite(.needsBPF) struct ConnectionTests {
+@Suite(.needsRoot) struct ConnectionTests {
     /// Both entries' state, which must be the same.
     private func state(_ lab: Lab, _ scene: Scene, sourceLocation: SourceLocation = #_sourceLocation) throws
         -> FlowEntry.State

@@ -3,10 +3,11 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// The LRU may evict either direction's entry; the other restores it.
-@Suite(.needsBPF) struct FlowRepairTests {
+@Suite(.needsRoot) struct FlowRepairTests {
     private func without(_ direction: FlowDirection, _ scene: Scene, _ body: (Lab, FlowEntry) throws -> Void) throws {
         try Lab.withLab { lab in
             try lab.serve([1, 2].map { scene.serving([scene.backend()], number: $0) })

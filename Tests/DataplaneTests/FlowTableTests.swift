@@ -4,10 +4,11 @@ import NetTypes
 import PacketKit
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 /// The control plane's view of the flows: how old they are, what they use, and when they end.
-@Suite(.needsBPF) struct FlowTableTests {
+@Suite(.needsRoot) struct FlowTableTests {
     /// The scenes that make flows of both families and transports.
     private static let scenes = Scene.all.filter { $0.ingress == .workloadIngress }
 

@@ -4,10 +4,11 @@ import NetTypes
 import PacketKit
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 /// Client to frontend: who gets the packet, and what it looks like then.
-@Suite(.needsBPF) struct ForwardTests {
+@Suite(.needsRoot) struct ForwardTests {
     @Test(arguments: Scene.all)
     func firstPacketGoesToABackendAndCreatesBothEntries(_ scene: Scene) throws {
         try Lab.withLab { lab in

@@ -3,10 +3,11 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// Headers around and between those that are translated.
-@Suite(.needsBPF) struct HeaderTests {
+@Suite(.needsRoot) struct HeaderTests {
     /// A variation of a packet, and whether it can be translated.
     struct Variation: Sendable, CustomTestStringConvertible {
         let testDescription: String

@@ -4,10 +4,11 @@ import NetTypes
 import Planning
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 /// The maps hold what the plan says.
-@Suite(.needsBPF) struct KernelMapsTests {
+@Suite(.needsRoot) struct KernelMapsTests {
     private static func state(_ random: inout RandomValues) -> [Frontend] {
         let transports: [TransportProtocol] = [.tcp, .udp, .sctp]
         var keys: Set<TransportEndpoint> = []

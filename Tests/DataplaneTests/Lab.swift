@@ -11,11 +11,6 @@ import Testing
 @testable import Dataplane
 @testable import Resolver
 
-extension Trait where Self == ConditionTrait {
-    /// Loading BPF programs takes root.
-    static var needsBPF: Self { .enabled("needs root, to load BPF programs") { geteuid() == 0 } }
-}
-
 /// A datapath of a test's own: nothing is pinned or attached, packets are run through its programs one by one.
 ///
 /// Loading takes the kernel's verifier a while, so datapaths are used again, emptied, one after another. `@unchecked

@@ -4,10 +4,11 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// Packets whose lengths cannot be believed are never changed (rule 5).
-@Suite(.needsBPF) struct MalformedTests {
+@Suite(.needsRoot) struct MalformedTests {
     /// Runs a frame that may be cut short; `nil` where the kernel itself refuses to: it gives tc programs nothing that
     /// ends before its IP header does, or with the Ethernet header.
     private func run(_ bytes: [UInt8], _ lab: Lab, _ program: DatapathProgram) throws -> Lab.Outcome? {

@@ -4,12 +4,13 @@ import NetTypes
 import PacketKit
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 @testable import Dataplane
 
 /// Elements recycled under a reader, and maps that contradict themselves: never a foreign backend (rule 1).
-@Suite(.needsBPF) struct RaceTests {
+@Suite(.needsRoot) struct RaceTests {
     @Test("A frontend element that has become another key's is not used", arguments: Scene.all)
     func recycledFrontend(_ scene: Scene) throws {
         let strangers = [

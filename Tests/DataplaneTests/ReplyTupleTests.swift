@@ -3,10 +3,11 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
+import TestSupport
 import Testing
 
 /// One client port, two frontends, one backend: the backend could not tell the flows apart.
-@Suite(.needsBPF) struct ReplyTupleTests {
+@Suite(.needsRoot) struct ReplyTupleTests {
     /// Two frontends with the same backend, and a flow through the first.
     private func withClash(_ scene: Scene, _ body: (Lab) throws -> Void) throws {
         try Lab.withLab { lab in

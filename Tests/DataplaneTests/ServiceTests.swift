@@ -4,10 +4,11 @@ import NetTypes
 import PacketKit
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 /// From a Service and its EndpointSlices to packets.
-@Suite(.needsBPF) struct ServiceTests {
+@Suite(.needsRoot) struct ServiceTests {
     /// A Service of this scene's family with its frontend 1 as ClusterIP, 2 as load balancer, 3 as node address.
     private func objects(_ scene: Scene, _ policy: TrafficPolicy, _ endpoints: [Endpoint]) -> [CatalogEvent] {
         let name = ObjectName(namespace: "default", name: "web")

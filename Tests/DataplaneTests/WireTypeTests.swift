@@ -2,6 +2,7 @@ import NeedletailABI
 import NetTypes
 import Planning
 import ServiceModel
+import TestSupport
 import Testing
 
 @testable import Dataplane

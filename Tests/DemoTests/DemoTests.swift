@@ -1,12 +1,7 @@
 import Foundation
 import NetLab
+import TestSupport
 import Testing
-
-extension Trait where Self == ConditionTrait {
-    static var needsRoot: Self {
-        .enabled(if: geteuid() == 0, "needs root: makes network namespaces and loads BPF programs")
-    }
-}
 
 /// Runs the built program as a user does, with its output in a pipe.
 @Suite(.needsRoot, .serialized, .timeLimit(.minutes(3))) struct DemoTests {

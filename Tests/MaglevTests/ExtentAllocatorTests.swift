@@ -1,4 +1,5 @@
 import Maglev
+import TestSupport
 import Testing
 
 @Suite struct ExtentAllocatorTests {

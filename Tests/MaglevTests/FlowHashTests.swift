@@ -1,5 +1,6 @@
 import Maglev
 import NetTypes
+import TestSupport
 import Testing
 
 @Suite struct FlowHashTests {

@@ -1,5 +1,6 @@
 import Maglev
 import NetTypes
+import TestSupport
 import Testing
 
 @testable import struct Maglev.MaglevPermutation

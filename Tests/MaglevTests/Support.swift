@@ -1,21 +1,6 @@
 import Maglev
 import NetTypes
 
-/// SplitMix64: a test that fails prints its seed and can be run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 /// `count` TCP backends from 198.18.0.1 on, or from 2001:db8::1 on.
 func backends(_ count: Int, family: IPFamily = .v4, port: UInt16 = 8080) -> [MaglevBackend] {
     (1...max(1, count)).prefix(count).map { number in

@@ -1,5 +1,6 @@
 import Foundation
 import NetLab
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .timeLimit(.minutes(1))) struct ChildProcessTests {

@@ -2,11 +2,8 @@ import Foundation
 import NetLab
 import NetTypes
 import Netlink
+import TestSupport
 import Testing
-
-extension Trait where Self == ConditionTrait {
-    static var needsRoot: Self { .enabled(if: geteuid() == 0, "needs root: makes network namespaces") }
-}
 
 @Suite(.needsRoot, .timeLimit(.minutes(1))) struct TopologyTests {
     private let topology: Topology

@@ -1,4 +1,5 @@
 import NetTypes
+import TestSupport
 import Testing
 
 @testable import Netlink
@@ -96,7 +97,7 @@ private func bytes(_ hex: String) -> [UInt8] {
 
     @Test func garbageIsReadWithoutHarm() {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<20_000 {
             var bytes = (0..<Int.random(in: 0...96, using: &random)).map { _ in
                 UInt8.random(in: 0...255, using: &random)
@@ -131,19 +132,6 @@ private func bytes(_ hex: String) -> [UInt8] {
             #expect(Array(NetlinkMessages(message.bytes.prefix(length))).isEmpty)
             _ = Interface(payload: message.bytes.prefix(length).dropFirst(16))
         }
-    }
-}
-
-/// Sebastiano Vigna's splitmix64: small, seedable.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
 

@@ -1,6 +1,7 @@
 public import NetTypes
 public import Resolver
 internal import ServiceModel
+public import TestSupport
 
 /// Services, endpoints and frontends that change at random, and the desired state they amount to.
 ///

@@ -3,6 +3,7 @@ import NetTypes
 import Planning
 import PlanningTestSupport
 import Resolver
+import TestSupport
 import Testing
 
 @Suite struct CapacityTests {

@@ -3,6 +3,7 @@ import Planning
 import PlanningTestSupport
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 /// A planner that is kept between plans, against one that compares everything each time.

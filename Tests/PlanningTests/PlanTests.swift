@@ -4,6 +4,7 @@ import Planning
 import PlanningTestSupport
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 let roomy = MapCapacity(frontends: 64, sets: 256, lines: 16_384, backends: 256, services: 64)

@@ -3,6 +3,7 @@ import NetTypes
 import Planning
 import PlanningTestSupport
 import Resolver
+import TestSupport
 import Testing
 
 /// An agent, its maps and the flows through them, without a kernel.

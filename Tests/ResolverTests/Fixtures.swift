@@ -1,6 +1,7 @@
 import NetTypes
 import Resolver
 import ServiceModel
+import TestSupport
 
 let here = "node-1"
 let web = ObjectName(namespace: "default", name: "web")
@@ -98,18 +99,5 @@ extension SeededGenerator {
     mutating func pick<T>(_ first: T, _ others: T...) -> T {
         let index = Int.random(in: 0...others.count, using: &self)
         return index == 0 ? first : others[index - 1]
-    }
-}
-
-/// SplitMix64, so that a failing run can be repeated from its printed seed.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -1,12 +1,13 @@
 import NetTypes
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 @Suite struct ResolverPropertyTests {
     @Test(arguments: (1...300).map { UInt64($0) })
     func setsAreSound(seed: UInt64) {
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let service = randomService(&random)
         let slices = (0..<Int.random(in: 0...4, using: &random)).map { randomSlice($0, &random) }
         for resolver in [full, cut] {

@@ -1,13 +1,14 @@
 import NetTypes
 import Resolver
 import ServiceModel
+import TestSupport
 import Testing
 
 /// The desired state kept up Service by Service, against the same computed in one go.
 @Suite struct TrackerTests {
     @Test(arguments: UInt64(1)...30)
     func updatesAddUpToTheWhole(seed: UInt64) throws {
-        var random = Seeded(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var tracker = DesiredTracker()
         var services: [ObjectName: ResolvedService] = [:]
         var known: [TransportEndpoint: Frontend] = [:]
@@ -47,19 +48,6 @@ import Testing
             #expect(known == whole.frontends, "seed \(seed)")
             #expect(Set(serving.keys) == whole.backends, "seed \(seed)")
             #expect(tracker.frontendCount == whole.frontends.count)
-        }
-    }
-
-    /// Numbers that a failure can be repeated with (SplitMix64).
-    private struct Seeded: RandomNumberGenerator {
-        var state: UInt64
-        init(seed: UInt64) { state = seed }
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
         }
     }
 }

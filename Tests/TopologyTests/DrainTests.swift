@@ -3,6 +3,7 @@ import NeedletailABI
 import NetLab
 import NetTypes
 import Resolver
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DrainTests {

@@ -5,6 +5,7 @@ import NetLab
 import NetTypes
 import Planning
 import Resolver
+import TestSupport
 import Testing
 
 func makeDirectory(_ path: String) throws {

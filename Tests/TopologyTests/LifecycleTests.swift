@@ -5,6 +5,7 @@ import NeedletailABI
 import NetLab
 import NetTypes
 import Resolver
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct LifecycleTests {
@@ -33,7 +34,7 @@ import Testing
         #expect(report.repeated == 0)
     }
 
-    @Test(.needsTCX, arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
+    @Test(arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
         let (cluster, service) = try Cluster.serving(mode.flags)
         let frontends = try [(cluster.client, FrontendKind.clusterIP), (cluster.outside, .nodePort)].map {
             ($0.0, try cluster.frontend(service, $0.1, .v4, .tcp))

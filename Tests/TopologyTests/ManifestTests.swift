@@ -2,6 +2,7 @@ import Glibc
 import NetLab
 import NetTypes
 import Resolver
+import TestSupport
 import Testing
 
 @Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct ManifestTests {

@@ -7,14 +7,8 @@ import Synchronization
 import Testing
 
 extension Trait where Self == ConditionTrait {
-    static var needsRoot: Self { .enabled(if: geteuid() == 0, "needs root: makes network namespaces, loads programs") }
-
     static func needs(_ program: String) -> Self {
         .enabled(if: paths(of: program) != nil, "needs the program \(program)")
-    }
-
-    static var needsTCX: Self {
-        .enabled("needs Linux 6.6") { try KernelFeatures.supportsTCX() }
     }
 }
 

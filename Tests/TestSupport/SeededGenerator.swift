@@ -1,4 +1,6 @@
-/// SplitMix64: a test that fails prints its seed and can be run again.
+/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+///
+/// A test that fails prints its seed and can be run again with the same numbers.
 public struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -8,10 +10,10 @@ public struct SeededGenerator: RandomNumberGenerator {
     /// The next number.
     public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
     }
 
     /// A number below `bound`, which is above 0.
