@@ -11,7 +11,7 @@ struct Devices {
     private var interfaces: [UInt32: Interface] = [:]
     private var addresses: Set<InterfaceAddress> = []
     /// Devices with programs, and the name they had then.
-    private var attached: [UInt32: DeviceRole] = [:]
+    private var attached: [UInt32: (role: DeviceRole, programs: [Attachment])] = [:]
     /// Devices that could not be attached to, and why: to try again at the next change, and to say so once.
     private var failures: [UInt32: String] = [:]
 
@@ -54,8 +54,20 @@ struct Devices {
         }
     }
 
-    /// Tries again where attaching has failed.
+    /// Tries again where attaching has failed, and where somebody has taken our programs away.
     mutating func retry() {
+        for (index, state) in attached.sorted(by: { $0.key < $1.key }) {
+            let missing = state.programs.filter { !$0.isInPlace(configuration.pins) }
+            guard !missing.isEmpty, let interface = interfaces[index] else { continue }
+            logger.warning(
+                "programs are not attached any more; they are put back",
+                metadata: [
+                    "device": "\(interface.name)",
+                    "programs": "\(missing.map(\.program.name).joined(separator: ", "))",
+                ])
+            attached[index] = nil
+            update(interface)
+        }
         for index in failures.keys.sorted() {
             if let interface = interfaces[index] { update(interface) }
         }
@@ -81,7 +93,7 @@ struct Devices {
     }
 
     /// Number of devices with programs, by role.
-    func count(_ role: DeviceRole) -> Int { attached.values.count { $0 == role } }
+    func count(_ role: DeviceRole) -> Int { attached.values.count { $0.role == role } }
 
     private func role(of interface: Interface) -> DeviceRole? {
         guard !interface.isLoopback else { return nil }
@@ -95,10 +107,10 @@ struct Devices {
             detach(interface.index, reason: "the configuration does not name it any more")
             return
         }
-        guard attached[interface.index] != role else { return }
+        guard attached[interface.index]?.role != role else { return }
         do {
             let outcome = try attachments.attach(interface, role: role)
-            attached[interface.index] = role
+            attached[interface.index] = (role, outcome.attached)
             failures[interface.index] = nil
             for fallback in outcome.fallbacks {
                 logger.notice("fallback", metadata: ["device": "\(interface.name)", "reason": "\(fallback)"])

@@ -1,6 +1,7 @@
 import Agent
 import ArgumentParser
 import Dataplane
+import Glibc
 import Logging
 import NetTypes
 import Netlink
@@ -58,6 +59,8 @@ struct Run: AsyncParsableCommand {
             services: [AgentService(configuration, logger: logger)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
+        // A terminal that goes away is no reason to stop.
+        signal(SIGHUP, SIG_IGN)
         do {
             try await services.run()
         } catch {

@@ -3,6 +3,7 @@ import Foundation
 import NetLab
 import NetTypes
 import Resolver
+import TestSupport
 import Testing
 
 /// CLI output against a running agent: what `needletail` says of a node with open flows, and of the same node after

@@ -77,6 +77,17 @@ import Testing
         #expect(try Set(Cluster.servingPods).contains(other.ask(frontend).answer.server))
     }
 
+    @Test(.needs("tc")) func programsThatSomebodyTakesAwayArePutBack() throws {
+        let (cluster, service) = try Cluster.serving(AgentFlags(["--tc": "clsact"]))
+        let frontend = service.frontend(.clusterIP, .v4, .tcp)
+        let tc = try ChildProcess(
+            "/usr/bin/env", ["tc", "qdisc", "del", "dev", "ntclient", "clsact"], in: cluster.topology.node.namespace)
+        #expect(try tc.wait(timeout: .seconds(10)) == .exited(0))
+        try cluster.waitForAgentLine("warning", "ntclient", "put back")
+        try eventually("the client is served again") { try !cluster.client.cannotReach(frontend) }
+        #expect(Attachments.all(in: cluster.pins).count { $0.mechanism == .clsact } > 0)
+    }
+
     @Test func aDeviceThatIsNamedIsAttachedToWhenItAppears() throws {
         let flags = AgentFlags(["--external-devices": "eth0,eth7"])
         let (cluster, service) = try Cluster.serving(flags)
