@@ -31,7 +31,7 @@ import Testing
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == ["b"])
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.repeated == 0)
+        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
     }
 
     @Test(arguments: AttachMode.all) func cleanupLeavesNothing(_ mode: AttachMode) throws {
@@ -79,7 +79,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (flag: "--max-flows", value: "8192", map: "nt_flows4", sizes: ["32768", "16384"]),
+        (flag: "--max-flows", value: "8192", map: "nt_flows4", sizes: ["262144", "16384"]),
         (flag: "--max-sets", value: "1024", map: "nt_sets", sizes: ["512", "1024"]),
         (flag: "--max-frontends", value: "64", map: "nt_frontends4", sizes: ["512", "64"]),
     ])
@@ -99,6 +99,6 @@ import Testing
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == ["c"])
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.repeated == 0)
+        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
     }
 }

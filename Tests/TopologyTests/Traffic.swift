@@ -9,10 +9,14 @@ import Synchronization
 final class Traffic: Sendable {
     struct Report: Sendable {
         var requests = 0
-        /// Datagrams that had to be sent twice. The second answer says that the flow was not stuck.
-        var repeated = 0
+        /// Datagrams that had to be sent twice: when and by whom. The second answer says that the flow was not stuck.
+        var lostDatagrams: [String] = []
         var failures: [String] = []
     }
+
+    /// UDP promises nothing, and on a machine that is very busy a datagram in some ten thousand is lost here; the cause is
+    /// not known. TCP, which would notice a flow that leads astray, is allowed no failure.
+    static let toleratedLosses = 2
 
     private struct Work: Sendable {
         let client: NetLab.Host
@@ -85,7 +89,9 @@ final class Traffic: Sendable {
             _ = try socket.ask(work.frontend)
         } catch let error as LabError where error.isTimeout {
             _ = try socket.ask(work.frontend)
-            report.withLock { $0.repeated += 1 }
+            let loss = "\(Date()): \(work.client.name) to \(work.frontend), kept: \(work.isKept)"
+            print("traffic: a datagram was lost: \(loss)")
+            report.withLock { $0.lostDatagrams.append(loss) }
         }
     }
 
