@@ -70,7 +70,7 @@ func makeDirectory(_ path: String) throws {
         try traffic.goOn()
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
+        #expect(report.lostDatagrams == [])
 
         try cluster.manifests.remove("web.yaml")
         let frontend = surplus.frontend(.clusterIP, .v4, .tcp)

@@ -31,7 +31,7 @@ import Testing
 
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
+        #expect(report.lostDatagrams == [])
     }
 
     @Test func aBrokenFileIsReportedByLineAndKeepsServing() throws {

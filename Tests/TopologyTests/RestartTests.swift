@@ -24,7 +24,7 @@ import Testing
         try traffic.goOn()
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
+        #expect(report.lostDatagrams == [])
         try expectNoDrops(cluster)
     }
 
@@ -57,7 +57,7 @@ import Testing
         }
         let report = traffic.stop()
         #expect(report.failures == [])
-        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "\(report.lostDatagrams)")
+        #expect(report.lostDatagrams == [])
     }
 
     @Test func whatChangedWhileNoAgentRanIsTakenOver() throws {
@@ -112,7 +112,8 @@ import Testing
         try traffic.goOn()
         let report = traffic.stop()
         // UDP repeats nothing by itself, and this loads the machine: one lost datagram is no broken flow.
-        #expect(report.lostDatagrams.count <= Traffic.toleratedLosses, "seed \(seed): \(report.lostDatagrams)")
+        // A defect that is known and not understood: about one storm in twenty loses a datagram, and no counter moves.
+        #expect(report.lostDatagrams.count <= 2, "seed \(seed): \(report.lostDatagrams)")
         #expect(report.failures == [], "seed \(seed), \(changes) changes, \(report.requests) requests")
         try cluster.apply(cluster.service())
         #expect(try cluster.client.servers(of: service.frontend(.clusterIP, .v4, .tcp)) == Set(Cluster.servingPods))

@@ -14,10 +14,6 @@ final class Traffic: Sendable {
         var failures: [String] = []
     }
 
-    /// UDP promises nothing, and on a machine that is very busy a datagram in some ten thousand is lost here; the cause is
-    /// not known. TCP, which would notice a flow that leads astray, is allowed no failure.
-    static let toleratedLosses = 2
-
     private struct Work: Sendable {
         let client: NetLab.Host
         let frontend: TransportEndpoint
