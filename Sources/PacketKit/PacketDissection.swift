@@ -28,7 +28,7 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
     public var source: TransportEndpoint? { layers.first?.source }
     /// The receiver, likewise.
     public var destination: TransportEndpoint? { layers.first?.destination }
-    /// The innermost packet that an ICMP error in the frame quotes.
+    /// The innermost packet that an ICMP error in the frame quotes, whatever that carries.
     public var quoted: PacketLayer? { layers.last { $0.place == .quoted } }
     /// The first packet inside an outer IP header.
     public var inner: PacketLayer? { layers.first { $0.place == .inner } }
@@ -37,6 +37,8 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
     private var offset = 0
     /// Before the names of fields.
     private var prefix = ""
+    /// Whether what is looked at is part of a quote, which may be cut anywhere.
+    private var isQuote: Bool { layers.contains { $0.place == .quoted } }
     /// Where the packet ends that everything now looked at is in.
     private var limit: Int
     /// More deeply than this nothing is taken apart: frames may be built to be all headers.
@@ -134,7 +136,7 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
         field("ip.version", 1) { "\($0[$0.startIndex] >> 4), \(headerSize) bytes of header" }
         let trafficClass = UInt8(integer("ip.tos", 1, hex: true))
         let end = start + Int(integer("ip.length", 2))
-        let identification = UInt16(integer("ip.identification", 2))
+        let identification = UInt16(integer("ip.identification", 2, hex: true))
         let fragment = integer("ip.fragment", 2, hex: true) {
             let flags = [
                 ($0 & 0x4000 != 0, "DF"), ($0 & 0x2000 != 0, "MF"), ($0 & 0x1FFF != 0, "at \(($0 & 0x1FFF) * 8)"),
@@ -146,7 +148,7 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
         let next = UInt8(integer("ip.protocol", 1))
         var header = Array(bytes[start..<min(start + max(headerSize, 20), limit)])
         header.store(0, at: 10)
-        let isHeaderWhole = start + headerSize <= limit || place != .quoted
+        let isHeaderWhole = start + headerSize <= limit || (place != .quoted && !isQuote)
         checksum("ip.checksum", wanted: isHeaderWhole ? InternetChecksum.of(header) : nil)
         let source = address("ip.source", 4)
         let destination = address("ip.destination", 4)
@@ -207,8 +209,7 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
         layers.append(layer)
         let fragment = layer.ip.fragment
         if (fragment?.offset ?? 0) == 0 {
-            let isWhole = fragment?.more != true && (layer.place != .quoted || end <= limit)
-            transport(index, to: end, isWhole: isWhole)
+            transport(index, to: end, isWhole: fragment?.more != true && (!isQuote || end <= limit))
         }
         rest("payload", to: end)
         rest("trailer", to: limit)
@@ -227,7 +228,7 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
                 copy, protocolNumber: number, source: ip.source, destination: ip.destination)
         }
         switch (number, ip.family) {
-        case (ProtocolNumber.tcp, _) where has(layer.place == .quoted ? 8 : 20, before: end):
+        case (ProtocolNumber.tcp, _) where has(isQuote ? 8 : 20, before: end):
             ports("tcp", .tcp, index)
             tcp(index, to: end, sum(zeroing:hasPseudoHeader:))
         case (ProtocolNumber.udp, _) where has(8, before: end):
@@ -239,8 +240,8 @@ public struct PacketDissection: Sendable, Hashable, CustomStringConvertible {
             icmp("icmp", index, to: end, wanted: sum(zeroing: 2, hasPseudoHeader: false))
         case (ProtocolNumber.icmp6, .v6) where has(8, before: end):
             icmp("icmp6", index, to: end, wanted: sum(zeroing: 2))
-        case (ProtocolNumber.ipv4, _) where isWhole: nested(.v4, .inner, to: end)
-        case (ProtocolNumber.ipv6, _) where isWhole: nested(.v6, .inner, to: end)
+        case (ProtocolNumber.ipv4, _) where ip.fragment?.more != true: nested(.v4, .inner, to: end)
+        case (ProtocolNumber.ipv6, _) where ip.fragment?.more != true: nested(.v6, .inner, to: end)
         default: break
         }
     }
