@@ -402,8 +402,7 @@ extension RefusalCode {
     init(_ refusal: Refusal) {
         switch refusal {
         case .noEndpoints: self = .noEndpoints
-        case .noLocalEndpointsInternal, .noLocalEndpointsExternal: self = .noLocalEndpoints
-        case .noLocalBackend: self = .noLocalBackend
+        case .noLocalEndpointsInternal, .noLocalEndpointsExternal, .noLocalBackend: self = .noLocalEndpoints
         }
     }
 }
