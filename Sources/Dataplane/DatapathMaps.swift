@@ -78,8 +78,10 @@ public struct DatapathMaps: Sendable {
             slots = try .open(pinnedAt: pins.map("nt_slots"))
             backends = try .open(pinnedAt: pins.map("nt_backends"))
             services = try .open(pinnedAt: pins.map("nt_services"))
-            flows4 = try FlowMaps(tcp: .open(pinnedAt: pins.map("nt_tcp_flows4")), udp: .open(pinnedAt: pins.map("nt_udp_flows4")))
-            flows6 = try FlowMaps(tcp: .open(pinnedAt: pins.map("nt_tcp_flows6")), udp: .open(pinnedAt: pins.map("nt_udp_flows6")))
+            flows4 = try FlowMaps(
+                tcp: .open(pinnedAt: pins.map("nt_tcp_flows4")), udp: .open(pinnedAt: pins.map("nt_udp_flows4")))
+            flows6 = try FlowMaps(
+                tcp: .open(pinnedAt: pins.map("nt_tcp_flows6")), udp: .open(pinnedAt: pins.map("nt_udp_flows6")))
             affinity = try .open(pinnedAt: pins.map("nt_affinity"))
             fragments = try .open(pinnedAt: pins.map("nt_fragments"))
             ranges4 = try .open(pinnedAt: pins.map("nt_ranges4"))

@@ -27,7 +27,8 @@ extension Story {
         let milliseconds = (ContinuousClock.now - begun) / .milliseconds(1)
         console.print()
         for (device, programs) in try attached() { console.print("     \(device.padded(to: 10))\(programs)") }
-        let running = DatapathProgram.attachable.filter { program in agent.attachments.contains { $0.program == program }
+        let running = DatapathProgram.attachable.filter { program in
+            agent.attachments.contains { $0.program == program }
         }
         let needed = DatapathProgram.attachable.filter { $0 != .externalXDP }
         claims.claim(
