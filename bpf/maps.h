@@ -11,10 +11,15 @@
 
 #include "abi/needletail.h"
 
+/* The key of the one element of an array: not on the stack, where room is short. */
+static const __u32 zero;
+
 const volatile struct nt_config nt_config = {
-    .remap_port_first = 61000,
-    .remap_port_last = 65535,
-    .udp_idle = 112,
+    .nat_port_first = 61000,
+    .nat_port_last = 65535,
+    .udp_idle = 224,
+    .new_flow_limit = 0,
+    .answer_limit = 32,
 };
 
 /*
@@ -67,19 +72,136 @@ struct {
 	__type(value, struct nt_service_info);
 } nt_services SEC(".maps");
 
+/* TCP and UDP apart, so that a flood of one cannot evict the other. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 262144);
 	__type(key, struct nt_flow_key4);
 	__type(value, struct nt_flow4);
-} nt_flows4 SEC(".maps");
+} nt_tcp_flows4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 262144);
 	__type(key, struct nt_flow_key6);
 	__type(value, struct nt_flow6);
-} nt_flows6 SEC(".maps");
+} nt_tcp_flows6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct nt_flow_key4);
+	__type(value, struct nt_flow4);
+} nt_udp_flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct nt_flow_key6);
+	__type(value, struct nt_flow6);
+} nt_udp_flows6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nt_affinity_key);
+	__type(value, struct nt_affinity);
+} nt_affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct nt_fragment_key);
+	__type(value, struct nt_fragment);
+} nt_fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct nt_range_key4);
+	__type(value, __u32);
+} nt_ranges4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct nt_range_key6);
+	__type(value, __u32);
+} nt_ranges6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct nt_address_key4);
+	__type(value, struct nt_address);
+} nt_addresses4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct nt_address_key6);
+	__type(value, struct nt_address);
+} nt_addresses6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct nt_device);
+} nt_devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nt_node);
+} nt_node SEC(".maps");
+
+/* How many answers a source address has had in this tick. */
+struct answer_count {
+	__u32 tick;
+	__u32 count;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct nt_addr);
+	__type(value, struct answer_count);
+} nt_answers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 32768);
+	__type(key, nt_service_id);
+	__type(value, struct nt_service_stats);
+} nt_stats SEC(".maps");
+
+/* Its size is in bytes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} nt_events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nt_event_control);
+} nt_event_ctl SEC(".maps");
+
+/* Only of the programs loaded for tracing, which share all other maps with the live ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nt_trace);
+} nt_trace SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
