@@ -114,13 +114,22 @@ static __always_inline void kept_key(struct kept_key *key, const struct packet *
 	key->slot = 0;
 }
 
+/* Both bounds apart: Linux 6.1 does not see through the one comparison a compiler makes of them. */
+static __always_inline bool kept_length(__u32 *length)
+{
+	if (*length < sizeof(struct iphdr))
+		return false;
+	barrier_var(*length);
+	return *length <= KEPT_SIZE;
+}
+
 static __always_inline bool keep_copy(struct __sk_buff *ctx, struct packet *pkt,
 				      struct fragment_scratch *tmp)
 {
 	__u32 length = pkt->length, now = tick(), slot;
 	struct kept_fragment *kept;
 
-	if (length - 1 >= KEPT_SIZE)
+	if (!kept_length(&length))
 		return false;
 	kept_key(&tmp->key, pkt);
 	for (slot = 0; slot < KEPT_MAX; slot++) {
@@ -259,7 +268,7 @@ static __always_inline int put_back(struct __sk_buff *ctx, struct packet *pkt,
 		if (older(kept->seen, now, KEPT_LIFE))
 			continue;
 		length = kept->length;
-		if (length - 1 >= KEPT_SIZE)
+		if (!kept_length(&length))
 			break;
 		if (whole && bpf_clone_redirect(ctx, ctx->ifindex, BPF_F_INGRESS))
 			return answer ? -1 : 0;

@@ -156,6 +156,12 @@ static __always_inline void ipv4_fragmentation(const struct iphdr *ip, struct fr
 	out->kind = out->offset ? FRAGMENT_LATER : field & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE;
 }
 
+static __always_inline bool precedes_transport(__u8 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING ||
+	       header == IPPROTO_FRAGMENT || header == IPPROTO_DSTOPTS;
+}
+
 /*
  * Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). What
  * follows the fragment header of a later fragment is data, whatever that header calls it.
@@ -165,15 +171,16 @@ static __always_inline int skip_extension_headers(void *data, void *end, const _
 						  struct fragmentation *fragmentation)
 {
 	fragmentation->kind = FRAGMENT_NONE;
-	for (int i = 0;; i++) {
+	/* Unrolled: Linux 6.1 refuses a loop that is entered in its middle. */
+#pragma clang loop unroll(full)
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
 		bool fragment = *next == IPPROTO_FRAGMENT;
 		__u8 *header;
 		__u16 field;
 
-		if (!fragment && *next != IPPROTO_HOPOPTS && *next != IPPROTO_DSTOPTS &&
-		    *next != IPPROTO_ROUTING)
+		if (!precedes_transport(*next))
 			return PARSED;
-		if (i == EXTENSION_HEADERS_MAX || *offset > limit)
+		if (*offset > limit)
 			return NT_PASS_EXTENSION_HEADERS;
 		header = data + *offset;
 		if ((void *)(header + 8) > end)
@@ -198,6 +205,7 @@ static __always_inline int skip_extension_headers(void *data, void *end, const _
 		if (field & 1)
 			fragmentation->kind = FRAGMENT_FIRST;
 	}
+	return precedes_transport(*next) ? NT_PASS_EXTENSION_HEADERS : PARSED;
 }
 
 static __always_inline void note_fragmentation(struct packet *pkt, const struct fragmentation *f)
