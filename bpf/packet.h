@@ -47,6 +47,7 @@ struct packet {
 	__u32 quoted;	       /* offset of the transport header that an ICMP error quotes */
 	__u32 fragment_id;     /* as on the wire */
 	__u16 fragment_offset; /* bytes */
+	nt_backend_id backend; /* the one it came encapsulated for; 0: none yet */
 	__u8 tcp;	       /* flags byte of the TCP header, 0 for all else */
 	__u8 hop_limit;
 	__u8 kind;     /* enum packet_kind */
@@ -342,6 +343,13 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 	}
 	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return parse_icmp(data, end, pkt, l4_length);
+	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+		/* Nothing can be taken out of a part of it. */
+		if (pkt->fragment != FRAGMENT_NONE)
+			return NT_PASS_FRAGMENT;
+		pkt->kind = PACKET_TUNNEL;
+		return PARSED;
+	}
 	return NT_PASS_OTHER_PROTOCOL;
 }
 
