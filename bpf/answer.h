@@ -477,6 +477,7 @@ __noinline int make_answer_skb(struct __sk_buff *ctx, struct packet *pkt, __u32 
 static __always_inline int answer(void *ctx, const struct packet *pkt, const enum answer what,
 				  __u32 mtu, const __u32 program, const bool v6)
 {
+	__u32 device = packet_device(ctx, program);
 	bool linked = pkt->l3;
 	int made = is_xdp(program) ? make_answer_xdp(ctx, (struct packet *)pkt, what, mtu)
 				   : make_answer_skb(ctx, (struct packet *)pkt, what, mtu);
@@ -493,8 +494,7 @@ static __always_inline int answer(void *ctx, const struct packet *pkt, const enu
 	if (is_xdp(program))
 		return XDP_TX;
 	/* Without the MAC addresses that it came with, the neighbour table has to say where to. */
-	return linked ? (int)bpf_redirect(packet_device(ctx, program), 0)
-		      : (int)bpf_redirect_neigh(packet_device(ctx, program), NULL, 0, 0);
+	return linked ? (int)bpf_redirect(device, 0) : (int)bpf_redirect_neigh(device, NULL, 0, 0);
 }
 
 #endif
