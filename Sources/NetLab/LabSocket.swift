@@ -29,6 +29,22 @@ final class LabSocket: Sendable {
         if transport == .tcp { try set(Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1)) }
     }
 
+    /// Makes a socket for echo requests and their replies (a "ping socket", `net/ipv4/ping.c`): the kernel sets identifier
+    /// and checksum.
+    init(echoOf host: Host, _ family: IPFamily, timeout: Duration) throws {
+        let name = host.name
+        let number = Int32(family == .v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+        let raw = try host.namespace.run {
+            let raw = socket(family.socketFamily, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), number)
+            guard raw >= 0 else { throw LabError.last("make socket", "echo of \(name)") }
+            return raw
+        }
+        descriptor = LinuxDescriptor(owning: raw)
+        transport = .udp
+        owner = name
+        try setTimeout(timeout)
+    }
+
     private init(accepted raw: Int32, owner: String) throws {
         descriptor = LinuxDescriptor(owning: raw)
         transport = .tcp
