@@ -152,7 +152,7 @@ let package = Package(
             "Dataplane",
             [
                 "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
-                "NeedletailABI", "TestSupport",
+                "NeedletailABI", "NetLab", "Netlink", "TestSupport",
             ]),
         tests(
             "Topology",

@@ -71,9 +71,11 @@ struct icmp_header {
 #define ICMP_UNREACHABLE       3
 #define ICMP_TIME_EXCEEDED     11
 #define ICMP_PARAMETER_PROBLEM 12
+#define ICMP_ECHO_REQUEST      8
 /* ... and 2 packet too big, 3 time exceeded, 4 parameter problem */
 #define ICMP6_UNREACHABLE	1
 #define ICMP6_PARAMETER_PROBLEM 4
+#define ICMP6_ECHO_REQUEST	128
 
 #define VLAN_TAGS_MAX	      2
 #define EXTENSION_HEADERS_MAX 6
@@ -290,14 +292,18 @@ static __always_inline int parse_icmp(void *data, void *end, struct packet *pkt,
 		return NT_PASS_MALFORMED;
 	if ((void *)(icmp + 1) > end)
 		return NEEDS_LINEAR;
-	if (pkt->v6 ? icmp->type < ICMP6_UNREACHABLE || icmp->type > ICMP6_PARAMETER_PROBLEM
-		    : icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED &&
-			  icmp->type != ICMP_PARAMETER_PROBLEM)
+	if (icmp->type == (pkt->v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO_REQUEST))
+		pkt->kind = PACKET_ECHO;
+	else if (pkt->v6 ? icmp->type >= ICMP6_UNREACHABLE && icmp->type <= ICMP6_PARAMETER_PROBLEM
+			 : icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED ||
+			       icmp->type == ICMP_PARAMETER_PROBLEM)
+		pkt->kind = PACKET_ICMP_ERROR;
+	else
 		return NT_PASS_OTHER_PROTOCOL;
-	/* Nobody sends errors that long (RFC 1812 4.3.2.3, RFC 4443 2.4). */
+	/* Nobody sends errors that long (RFC 1812 4.3.2.3, RFC 4443 2.4); an echo would have to be
+	 * put together. */
 	if (pkt->fragment != FRAGMENT_NONE)
 		return NT_PASS_FRAGMENT;
-	pkt->kind = PACKET_ICMP_ERROR;
 	return PARSED;
 }
 
