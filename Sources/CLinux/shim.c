@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/errqueue.h>
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -165,6 +166,19 @@ int nt_receive_icmp_error(int fd, struct nt_icmp_error *error)
 		return 1;
 	}
 	return 0;
+}
+
+int nt_send_frame(int device, const void *bytes, size_t length)
+{
+	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = device};
+	// No protocol: it is for sending alone.
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	ssize_t sent = sendto(fd, bytes, length, 0, (const struct sockaddr *)&to, sizeof to);
+	int result = sent < 0 ? -errno : 0;
+	close(fd);
+	return result;
 }
 
 int nt_pipe(int *read_end, int *write_end)

@@ -65,6 +65,9 @@ struct nt_icmp_error {
 // 0 when it was not by ICMP; -EAGAIN when there is none.
 int nt_receive_icmp_error(int fd, struct nt_icmp_error *error);
 
+// Sends a frame, link header and all, out of a device of the calling thread's network namespace.
+int nt_send_frame(int device, const void *bytes, size_t length);
+
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
 
