@@ -159,7 +159,7 @@ let package = Package(
             [
                 "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
                 "Resolver",
-                "ServiceModel", "Maglev", "TestSupport", "needletail-agent", "needletail",
+                "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

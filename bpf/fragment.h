@@ -51,14 +51,15 @@ struct {
 	__type(value, struct fragment_scratch);
 } nt_fragment_tmp SEC(".maps");
 
-static __always_inline void fragment_key(struct nt_fragment_key *key, const struct packet *pkt)
+static __always_inline void fragment_key(struct nt_fragment_key *key, const struct tuple *t,
+					 __u32 id, bool v6)
 {
 	__builtin_memset(key, 0, sizeof(*key));
-	copy_address(key->src.w, pkt->tuple.src.w, pkt->v6);
-	copy_address(key->dst.w, pkt->tuple.dst.w, pkt->v6);
-	key->id = pkt->fragment_id;
-	key->protocol = pkt->tuple.protocol;
-	key->family = pkt->v6 ? 6 : 4;
+	copy_address(key->src.w, t->src.w, v6);
+	copy_address(key->dst.w, t->dst.w, v6);
+	key->id = id;
+	key->protocol = t->protocol;
+	key->family = v6 ? 6 : 4;
 }
 
 static __always_inline bool older(__u32 seen, __u32 now, __u32 life)
@@ -67,32 +68,33 @@ static __always_inline bool older(__u32 seen, __u32 now, __u32 life)
 	return (__s32)(now - seen) > (__s32)life;
 }
 
-static __always_inline bool recall(const struct nt_fragment_key *key, struct packet *pkt)
+static __always_inline bool recall(const struct nt_fragment_key *key, struct tuple *t)
 {
 	struct nt_fragment *known = bpf_map_lookup_elem(&nt_fragments, key);
 
 	if (!known || older(known->seen, tick(), FRAGMENT_LIFE))
 		return false;
-	pkt->tuple.sport = known->sport;
-	pkt->tuple.dport = known->dport;
+	t->sport = known->sport;
+	t->dport = known->dport;
 	return true;
 }
 
 /* Gives a later fragment the ports of the first one; false if they are not known. */
-static __always_inline bool recall_ports(struct nt_fragment_key *key, struct packet *pkt)
+static __always_inline bool recall_ports(struct nt_fragment_key *key, struct tuple *t, __u32 id,
+					 bool v6)
 {
-	fragment_key(key, pkt);
-	if (pkt->tuple.protocol == IPPROTO_TCP || pkt->tuple.protocol == IPPROTO_UDP)
-		return recall(key, pkt);
+	fragment_key(key, t, id, v6);
+	if (t->protocol == IPPROTO_TCP || t->protocol == IPPROTO_UDP)
+		return recall(key, t);
 	/* IPv6: extension headers follow the fragment header, and name the protocol in the first
 	 * fragment alone. */
-	if (!pkt->v6 || pkt->tuple.protocol != IPPROTO_DSTOPTS)
+	if (!v6 || t->protocol != IPPROTO_DSTOPTS)
 		return false;
-	pkt->tuple.protocol = key->protocol = IPPROTO_UDP;
-	if (recall(key, pkt))
+	t->protocol = key->protocol = IPPROTO_UDP;
+	if (recall(key, t))
 		return true;
-	pkt->tuple.protocol = key->protocol = IPPROTO_TCP;
-	return recall(key, pkt);
+	t->protocol = key->protocol = IPPROTO_TCP;
+	return recall(key, t);
 }
 
 /* An address of a Service or of this node; others are not kept copies for. */
@@ -107,11 +109,20 @@ static __always_inline bool fragment_for_us(void *ctx, const struct packet *pkt,
 
 static __always_inline void kept_key(struct kept_key *key, const struct packet *pkt)
 {
-	fragment_key(&key->datagram, pkt);
+	fragment_key(&key->datagram, &pkt->tuple, pkt->fragment_id, pkt->v6);
 	/* In IPv6 it is not part of what tells datagrams apart, and may differ (see above). */
 	if (pkt->v6)
 		key->datagram.protocol = 0;
 	key->slot = 0;
+}
+
+/* Both bounds apart: Linux 6.1 does not see through the one comparison a compiler makes of them. */
+static __always_inline bool kept_length(__u32 *length)
+{
+	if (*length < sizeof(struct iphdr))
+		return false;
+	barrier_var(*length);
+	return *length <= KEPT_SIZE;
 }
 
 static __always_inline bool keep_copy(struct __sk_buff *ctx, struct packet *pkt,
@@ -120,7 +131,7 @@ static __always_inline bool keep_copy(struct __sk_buff *ctx, struct packet *pkt,
 	__u32 length = pkt->length, now = tick(), slot;
 	struct kept_fragment *kept;
 
-	if (length - 1 >= KEPT_SIZE)
+	if (!kept_length(&length))
 		return false;
 	kept_key(&tmp->key, pkt);
 	for (slot = 0; slot < KEPT_MAX; slot++) {
@@ -151,7 +162,8 @@ __noinline int recall_fragment(struct packet *pkt)
 {
 	struct fragment_scratch *tmp = fragment_scratch();
 
-	return pkt && tmp && recall_ports(&tmp->key.datagram, pkt);
+	return pkt && tmp &&
+	       recall_ports(&tmp->key.datagram, &pkt->tuple, pkt->fragment_id, pkt->v6);
 }
 
 /* Keeps a copy if the packet may be a Service's. 1 as above: the first one can come meanwhile. */
@@ -178,7 +190,7 @@ __noinline int forget_fragment(struct packet *pkt)
 
 	if (!pkt || !tmp)
 		return 0;
-	fragment_key(&tmp->key.datagram, pkt);
+	fragment_key(&tmp->key.datagram, &pkt->tuple, pkt->fragment_id, pkt->v6);
 	known = bpf_map_lookup_elem(&nt_fragments, &tmp->key.datagram);
 	if (known && (known->sport != pkt->tuple.sport || known->dport != pkt->tuple.dport))
 		bpf_map_delete_elem(&nt_fragments, &tmp->key.datagram);
@@ -211,7 +223,7 @@ __noinline int note_fragment(struct packet *pkt)
 		return 0;
 	value.sport = pkt->tuple.sport;
 	value.dport = pkt->tuple.dport;
-	fragment_key(&tmp->key.datagram, pkt);
+	fragment_key(&tmp->key.datagram, &pkt->tuple, pkt->fragment_id, pkt->v6);
 	return bpf_map_update_elem(&nt_fragments, &tmp->key.datagram, &value, BPF_ANY);
 }
 
@@ -259,7 +271,7 @@ static __always_inline int put_back(struct __sk_buff *ctx, struct packet *pkt,
 		if (older(kept->seen, now, KEPT_LIFE))
 			continue;
 		length = kept->length;
-		if (length - 1 >= KEPT_SIZE)
+		if (!kept_length(&length))
 			break;
 		if (whole && bpf_clone_redirect(ctx, ctx->ifindex, BPF_F_INGRESS))
 			return answer ? -1 : 0;
@@ -305,8 +317,9 @@ static __always_inline bool gather_fragments(void *ctx, struct packet *pkt, int 
 		*verdict = packet_pass(program);
 		return true;
 	}
-	/* Without a link header it cannot be put back (see lacks_link_header). */
-	if (!pkt->l3)
+	/* Without a link header it cannot be put back (see lacks_link_header); and it must not
+	 * where the header around it is gone, which says what backend it is for. */
+	if (!pkt->l3 || pkt->backend)
 		return false;
 	answer = program == NT_PROGRAM_WORKLOAD_INGRESS ? put_back_workload(ctx, pkt)
 							: put_back_external(ctx, pkt);

@@ -47,6 +47,7 @@ struct packet {
 	__u32 quoted;	       /* offset of the transport header that an ICMP error quotes */
 	__u32 fragment_id;     /* as on the wire */
 	__u16 fragment_offset; /* bytes */
+	nt_backend_id backend; /* the one it came encapsulated for; 0: none yet */
 	__u8 tcp;	       /* flags byte of the TCP header, 0 for all else */
 	__u8 hop_limit;
 	__u8 kind;     /* enum packet_kind */
@@ -158,6 +159,12 @@ static __always_inline void ipv4_fragmentation(const struct iphdr *ip, struct fr
 	out->kind = out->offset ? FRAGMENT_LATER : field & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE;
 }
 
+static __always_inline bool precedes_transport(__u8 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING ||
+	       header == IPPROTO_FRAGMENT || header == IPPROTO_DSTOPTS;
+}
+
 /*
  * Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). What
  * follows the fragment header of a later fragment is data, whatever that header calls it.
@@ -167,15 +174,16 @@ static __always_inline int skip_extension_headers(void *data, void *end, const _
 						  struct fragmentation *fragmentation)
 {
 	fragmentation->kind = FRAGMENT_NONE;
-	for (int i = 0;; i++) {
+	/* Unrolled: Linux 6.1 refuses a loop that is entered in its middle. */
+#pragma clang loop unroll(full)
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
 		bool fragment = *next == IPPROTO_FRAGMENT;
 		__u8 *header;
 		__u16 field;
 
-		if (!fragment && *next != IPPROTO_HOPOPTS && *next != IPPROTO_DSTOPTS &&
-		    *next != IPPROTO_ROUTING)
+		if (!precedes_transport(*next))
 			return PARSED;
-		if (i == EXTENSION_HEADERS_MAX || *offset > limit)
+		if (*offset > limit)
 			return NT_PASS_EXTENSION_HEADERS;
 		header = data + *offset;
 		if ((void *)(header + 8) > end)
@@ -200,6 +208,7 @@ static __always_inline int skip_extension_headers(void *data, void *end, const _
 		if (field & 1)
 			fragmentation->kind = FRAGMENT_FIRST;
 	}
+	return precedes_transport(*next) ? NT_PASS_EXTENSION_HEADERS : PARSED;
 }
 
 static __always_inline void note_fragmentation(struct packet *pkt, const struct fragmentation *f)
@@ -340,6 +349,13 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 	}
 	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return parse_icmp(data, end, pkt, l4_length);
+	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+		/* Nothing can be taken out of a part of it. */
+		if (pkt->fragment != FRAGMENT_NONE)
+			return NT_PASS_FRAGMENT;
+		pkt->kind = PACKET_TUNNEL;
+		return PARSED;
+	}
 	return NT_PASS_OTHER_PROTOCOL;
 }
 

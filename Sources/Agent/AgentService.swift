@@ -3,6 +3,7 @@ internal import Dataplane
 public import Logging
 internal import Manifests
 internal import Netlink
+internal import Planning
 public import ServiceLifecycle
 
 /// The node agent: loads or adopts the datapath, follows its sources, and reconciles until it is told to stop. The
@@ -28,26 +29,37 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
-        let reconciler = try Reconciler(configuration, datapath, logger)
+        // Rounds of the collector: every so often, and at once when a map is full.
+        let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let reconciler = try Reconciler(configuration, datapath, logger) { round.yield() }
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
+            group.addTask { await pinTraceTwins() }
             group.addTask { for await batch in manifests { inbox.put(.manifests(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(interval))) != nil {
                     inbox.put(.tick)
+                    round.yield()
+                }
+            }
+            group.addTask {
+                for await _ in rounds {
+                    let begun = ContinuousClock.now
                     do {
-                        let hasCandidates = await reconciler.beginCollection()
-                        let pass = try await collector.pass(afterGracePeriod: hasCandidates)
+                        let candidates = await reconciler.beginCollection()
+                        let pass = try await collector.pass(candidates)
                         if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
-                        if hasCandidates { await reconciler.endCollection(inUse: pass.usage) }
+                        if !candidates.isEmpty { await reconciler.endCollection(inUse: pass.usage) }
                     } catch {
                         logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
                     }
+                    // However large the table is, going through it is a small part of what the node does.
+                    try? await Task.sleep(for: (ContinuousClock.now - begun) * 9)
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
@@ -58,5 +70,27 @@ public struct AgentService: Service {
         }
         nodeLock.release()
         lock.release()
+    }
+
+    /// Beside everything else: the verifier takes its time, and the datapath does without.
+    private func pinTraceTwins() async {
+        let loader = TraceLoader()
+        do {
+            try await loader.load(configuration)
+            logger.debug("packets can be traced")
+        } catch {
+            logger.warning("packets cannot be traced", metadata: ["reason": "\(error)"])
+        }
+    }
+}
+
+/// Loads on a thread of its own.
+private actor TraceLoader {
+    private let executor = QueueExecutor(label: "needletail.trace")
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    func load(_ configuration: AgentConfiguration) throws {
+        try Datapath.pinTraceTwins(configuration.datapath, pins: configuration.pins)
     }
 }

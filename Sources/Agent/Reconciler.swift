@@ -48,17 +48,29 @@ actor Reconciler {
     private var candidates = ReclaimCandidates()
     /// Changes of devices were missed and have not been listed since.
     private var devicesAreStale = false
-    private var lastForcedReclaim: ContinuousClock.Instant?
+    /// Has the flow table looked through soon, so that there is room again.
+    private let makeRoom: @Sendable () -> Void
+    private var lastCallForRoom: ContinuousClock.Instant?
     private var meta: nt_meta
+    /// What the programs know of the node.
+    private var node: NodeState
+    /// ClusterIPs, or the prefixes they are taken from, may be others than ``node`` says.
+    private var isRangeStale = true
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(_ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger) throws {
+    init(
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        makeRoom: @escaping @Sendable () -> Void
+    ) throws {
+        self.makeRoom = makeRoom
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
         devices = Devices(
-            configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment), logger)
+            configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
+            try DeviceTable(datapath.maps), logger)
+        node = try datapath.maps.nodeState()
         kernelMaps = KernelMaps(datapath.maps)
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
@@ -70,6 +82,7 @@ actor Reconciler {
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
         updateContext()
+        try describeNode()
         logger.info(
             datapath.adopted ? "adopted the datapath of an earlier agent" : "loaded the datapath",
             metadata: [
@@ -101,7 +114,35 @@ actor Reconciler {
             }
         }
         if isDirty { sync() }
+        do {
+            try describeNode()
+        } catch {
+            logger.error("cannot tell the programs of the node; it is tried again", metadata: ["reason": "\(error)"])
+        }
     }
+
+    // MARK: Node
+
+    /// Tells the programs of the node's addresses, and where ClusterIPs are. Before the first sync nobody knows which
+    /// addresses Services have: until then nothing is refused for having none.
+    private func describeNode() throws {
+        let addresses = devices.nodeAddresses(preferring: context.nodeAddresses)
+        var state = node
+        if meta.syncs > 0, isRangeStale {
+            isRangeStale = false
+            state = NodeState(
+                clusterIPs: planner.image.frontends.lazy.filter { $0.value.flags.contains(.clusterIP) }
+                    .map(\.key.address),
+                serviceCIDRs: serviceCIDRs)
+        }
+        state.addresses = addresses
+        guard state != node else { return }
+        try datapath.maps.store(state)
+        node = state
+    }
+
+    /// All prefixes that ClusterIPs are taken from.
+    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs }
 
     // MARK: Input
 
@@ -181,16 +222,12 @@ actor Reconciler {
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
-            var plan = try nextPlan()
-            var writes = plan.writes.count
+            let plan = try nextPlan()
+            let writes = plan.writes.count
             try perform(plan.writes)
-            if planner.hasShortage, try reclaimNow() > 0 {
-                plan = planner.plan(DesiredChanges())
-                writes += plan.writes.count
-                try perform(plan.writes)
-            }
-            reported.report(plan.problems.map(\.description), as: .capacity, logger)
-            isDirty = false
+            // What there may be room for soon need not be told of, but tried again.
+            isDirty = callForRoom()
+            if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
             try noteSync(failed: false)
             if writes > 0 {
                 logger.info(
@@ -234,6 +271,7 @@ actor Reconciler {
         for write in writes {
             planner.performed(write)
             candidates.keep(namedBy: write)
+            if case .frontend = write { isRangeStale = true }
         }
     }
 
@@ -249,10 +287,10 @@ actor Reconciler {
 
     // MARK: Collection
 
-    /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
-    func beginCollection() -> Bool {
+    /// Notes what is named by no frontend, before the flow table is looked through.
+    func beginCollection() -> ReclaimCandidates {
         candidates = isPlannerCurrent ? ReclaimCandidates(planner.image) : ReclaimCandidates()
-        return !candidates.isEmpty
+        return candidates
     }
 
     /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
@@ -262,23 +300,23 @@ actor Reconciler {
         } catch {
             logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
         }
+        if isDirty { sync() }
     }
 
-    /// The same at once, when a map is full; but a shortage that lasts must not cost a look through the flow table at
-    /// every change.
-    private func reclaimNow() throws -> Int {
+    /// The same soon, when a map is full; but a shortage that lasts must not cost a look through the flow table at
+    /// every change. Returns whether there may be room soon.
+    private func callForRoom() -> Bool {
         let interval = Duration.seconds(configuration.collectInterval)
-        guard lastForcedReclaim.map({ .now - $0 >= interval }) ?? true, beginCollection() else { return 0 }
-        lastForcedReclaim = .now
-        // A collection that began before must not free by these, whatever happens here.
-        defer { candidates = ReclaimCandidates() }
-        let collector = FlowCollector(datapath, configuration.datapath.timeouts)
-        return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
+        guard planner.hasShortage, lastCallForRoom.map({ .now - $0 >= interval }) ?? true,
+            !ReclaimCandidates(planner.image).isEmpty
+        else { return false }
+        lastCallForRoom = .now
+        makeRoom()
+        return true
     }
 
-    @discardableResult
-    private func reclaim(inUse: FlowUsage) throws -> Int {
-        guard isPlannerCurrent, !candidates.isEmpty else { return 0 }
+    private func reclaim(inUse: FlowUsage) throws {
+        guard isPlannerCurrent, !candidates.isEmpty else { return }
         var inUse = inUse
         // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
         // a map that was full once stays full.
@@ -289,7 +327,6 @@ actor Reconciler {
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
-        return writes.count
     }
 }
 

@@ -72,6 +72,15 @@ final class LabSocket: Sendable {
         guard result == 0 else { throw LabError.last("set option \(option) of", "socket of \(owner)") }
     }
 
+    func get(_ level: Int32, _ option: Int32) throws -> Int32 {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(descriptor.raw, level, option, &value, &length) == 0 else {
+            throw LabError.last("get option \(option) of", "socket of \(owner)")
+        }
+        return value
+    }
+
     func bind(_ address: IPAddress, _ port: UInt16) throws {
         try set(SOL_SOCKET, SO_REUSEADDR, Int32(1))
         if address.family == .v6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1)) }
@@ -128,6 +137,26 @@ final class LabSocket: Sendable {
             count = filled.result
         }
         return (bytes, sender.endpoint(transport))
+    }
+
+    /// The next of the errors that ICMP brought; `nil` when there is none within the time. Errors of this host's own
+    /// making are passed over.
+    func receiveError(atMost limit: Duration) throws -> nt_icmp_error? {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            var error = nt_icmp_error()
+            switch nt_receive_icmp_error(descriptor.raw, &error) {
+            case 1: return error
+            case 0: continue
+            case -EAGAIN: break
+            case let code: throw LabError("receive error", "socket of \(owner)", .system(-code))
+            }
+            let left = deadline - .now
+            guard left > .zero else { return nil }
+            // Waits for an error and nothing else, which is what no events asked for means.
+            var descriptors = [pollfd(fd: descriptor.raw, events: 0, revents: 0)]
+            poll(&descriptors, 1, left.pollMilliseconds)
+        }
     }
 
     /// Waits until there is something to read, or until `stop` is readable. `false` to stop.

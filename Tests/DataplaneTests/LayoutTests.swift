@@ -115,6 +115,7 @@ import Testing
                 ("slots", \.slots), ("backend", \.backend), ("frontend_flags", \.frontend_flags),
                 ("flow_flags", \.flow_flags), ("scope", \.scope), ("refusal", \.refusal), ("fib", \.fib),
                 ("path", \.path), ("src", \.src), ("dst", \.dst), ("sport", \.sport), ("dport", \.dport),
+                ("pad", \.pad),
             ]),
         Layout(
             nt_config.self, "nt_config",
