@@ -180,13 +180,6 @@ static __always_inline nt_backend_id tunnel_backend(const struct tuple *t,
 	return search.id;
 }
 
-static __always_inline long load_bytes(void *ctx, __u32 offset, void *to, __u32 size,
-				       const __u32 program)
-{
-	return is_xdp(program) ? bpf_xdp_load_bytes(ctx, offset, to, size)
-			       : bpf_skb_load_bytes(ctx, offset, to, size);
-}
-
 /* What follows the fixed IPv6 header of the packet inside; false if that is no fragment header. */
 static __always_inline bool inner_fragment(void *ctx, __u32 offset, struct tuple *t,
 					   struct fragmentation *fragmentation, const __u32 program)
