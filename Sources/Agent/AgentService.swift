@@ -75,9 +75,10 @@ public struct AgentService: Service {
     /// Beside everything else: the verifier takes its time, and the datapath does without.
     private func pinTraceTwins() async {
         let loader = TraceLoader()
+        let begun = ContinuousClock.now
         do {
             try await loader.load(configuration)
-            logger.debug("packets can be traced")
+            logger.debug("packets can be traced", metadata: ["after": "\(ContinuousClock.now - begun)"])
         } catch {
             logger.warning("packets cannot be traced", metadata: ["reason": "\(error)"])
         }
