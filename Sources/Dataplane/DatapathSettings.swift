@@ -6,7 +6,8 @@ public struct DatapathSettings: Sendable, Hashable {
     public var maxFrontends: UInt32 = 65_536
     /// Distinct backend sets.
     public var maxSets: UInt32 = 65_536
-    /// Maglev slots of all sets together, 4 bytes each: at least 100 for each member of each set, 251 for each set.
+    /// Maglev slots of all sets together, 4 bytes each: at least 100 for each member of each set and 251 for each set,
+    /// and then one for each member, in whole sixteens.
     public var maxSlots: UInt32 = 16 << 20
     /// Backends.
     public var maxBackends: UInt32 = 131_072
@@ -26,7 +27,7 @@ public struct DatapathSettings: Sendable, Hashable {
     var sizes: [(map: String, entries: UInt32)] {
         [
             ("nt_frontends4", maxFrontends), ("nt_frontends6", maxFrontends), ("nt_sets", maxSets),
-            ("nt_slots", UInt32(SetRecord.lines(forSlots: Int(maxSlots)))), ("nt_backends", maxBackends),
+            ("nt_slots", UInt32(SetRecord.lines(for: Int(maxSlots)))), ("nt_backends", maxBackends),
             ("nt_services", maxServices), ("nt_flows4", maxFlows * 2), ("nt_flows6", maxFlows * 2),
         ]
     }

@@ -52,17 +52,17 @@ struct TableTests {
                   192.0.2.1:30080/TCP    NodePort   external  1 backend of set 1
                   192.0.2.1:30080/TCP    NodePort   internal  3 backends of set 2
 
-                Set 1: 1 backend, 251 slots in lines 0-15
+                Set 1: 1 backend, 251 slots in lines 0-16
                   BACKEND              ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   198.18.1.1:8080/TCP   1    251  100.00%  active  yes        1
 
-                Set 2: 3 backends, 509 slots in lines 16-47
+                Set 2: 3 backends, 509 slots in lines 17-49
                   BACKEND              ID  SLOTS   SHARE  STATE   LOCAL  FLOWS
                   198.18.1.1:8080/TCP   1    169  33.20%  active  yes        1
                   198.18.1.2:8080/TCP   2    170  33.40%  active  no         0
                   198.18.1.3:8080/TCP   3    170  33.40%  active  no         1
 
-                Set 6: 1 backend, 251 slots in lines 96-111
+                Set 6: 1 backend, 251 slots in lines 101-117
                   BACKEND                   ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   [2001:db8:1::1]:8080/TCP   9    251  100.00%  active  yes        1
 
@@ -81,7 +81,7 @@ struct TableTests {
                   no-local-backend: usable endpoints are on other nodes only, where traffic from outside cannot go yet
                   no-local-endpoints: externalTrafficPolicy is Local, and no usable endpoint is on this node
 
-                Set 3: 1 backend, 251 slots in lines 48-63
+                Set 3: 1 backend, 251 slots in lines 50-66
                   BACKEND              ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   198.18.1.4:8443/TCP   4    251  100.00%  active  no         0
 
@@ -149,7 +149,7 @@ struct TableTests {
                 Set:       5
                 Used by:   198.18.0.53:53/UDP external
                            198.18.0.53:53/UDP internal
-                Table:     251 slots in lines 80-95
+                Table:     251 slots in lines 84-100
                 Evenness:  1.0040 (busiest backend over the average)
                 Verify:    ok: the table is the one its backends should have
                   BACKEND            ID  SLOTS  EXPECTED  DEVIATION
@@ -164,9 +164,9 @@ struct TableTests {
 
     @Test func aWrongSlotIsFound() throws {
         let slots = try BPFMap<UInt32, nt_slot_line>.open(pinnedAt: datapath.pins.map("nt_slots"))
-        var line = try #require(try slots.lookup(80))
+        var line = try #require(try slots.lookup(84))
         line.slot.3 = BackendID(rawValue: line.slot.3.rawValue == 7 ? 8 : 7)
-        try slots.update(80, line)
+        try slots.update(84, line)
         let text = try inspector.maglev(ServiceSelector("kube-system/dns:dns")).text(.normal)
         #expect(text.contains("differs: 1 of 251 slots are not as its backends should have them"))
     }
@@ -192,7 +192,7 @@ struct TableTests {
         #expect(used["nt_frontends6"] == "1/256 entries")
         #expect(used["nt_backends"] == "9/128 entries")
         #expect(used["nt_sets"] == "6/64 entries")
-        #expect(used["nt_slots"] == "1792/16384 slots")
+        #expect(used["nt_slots"] == "1888/16384 slots")
         #expect(used["nt_flows4"] == "6/2048 entries")
         #expect(used["nt_flows6"] == "2/2048 entries")
         let settings = Dictionary(uniqueKeysWithValues: table.dropFirst().map { ($0[0], $0[$0.count - 1]) })

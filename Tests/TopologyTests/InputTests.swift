@@ -46,7 +46,8 @@ func makeDirectory(_ path: String) throws {
         (flag: "--max-frontends", size: 8, map: "nt_frontends4"), (flag: "--max-services", size: 2, map: "nt_services"),
         (flag: "--max-sets", size: 5, map: "nt_sets"), (flag: "--max-backends", size: 13, map: "nt_backends"),
         (
-            flag: "--max-slots", size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1])),
+            flag: "--max-slots",
+            size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1]), backends: 3),
             map: "nt_slots"
         ),
     ])
