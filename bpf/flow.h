@@ -6,6 +6,7 @@
 #ifndef NT_FLOW_H
 #define NT_FLOW_H
 
+#include "events.h"
 #include "hash.h"
 #include "rewrite.h"
 
@@ -28,6 +29,46 @@ struct flow_facts {
 	__u32 flags;
 	nt_backend_id backend;
 	nt_service_id service;
+	struct nt_path path; /* of flows that are sent on; of others it is left as it was */
+};
+
+#define FLOW_SENT_ON (NT_FLOW_MASQUERADED | NT_FLOW_DSR)
+
+/* A question to the kernel's routing table and its answer. */
+struct route {
+	struct tuple to; /* the packet as it shall leave */
+	struct nt_path path;
+	__u32 device;	  /* NT_DEVICE_... of the device it leaves by */
+	__be32 source[4]; /* address of this node there */
+};
+
+/* A flow's entry as it was read. */
+struct found {
+	union flow_key key;
+	struct tuple to;
+	struct flow_facts facts;
+};
+
+union frontend_key {
+	struct nt_frontend_key4 v4;
+	struct nt_frontend_key6 v6;
+};
+
+/* What a program needs of a frontend, copied out of the element. */
+struct frontend {
+	nt_service_id service;
+	nt_set_id set;
+	__u32 flags;
+	__u32 affinity;
+	__u8 refusal;
+};
+
+/* What is to become of the first packet of a flow. */
+struct decision {
+	struct tuple to;
+	struct flow_facts facts;
+	bool local; /* the backend is on this node */
+	bool untracked;
 };
 
 /*
@@ -43,8 +84,17 @@ struct scratch {
 	struct tuple other_wire;
 	struct tuple other_to;
 	union flow_key other_key;
+	struct packet pkt;
+	struct found found;
+	struct frontend frontend;
+	union frontend_key frontend_key;
+	struct route route;
+	struct decision decision;
 	__u32 start; /* where the search for a free port begins */
 	int answer;
+	/* The flood guard's: new flows in this tick. */
+	__u32 flood_tick;
+	__u32 flood_count;
 };
 
 struct {
@@ -57,16 +107,8 @@ struct {
 /* Never NULL; the verifier wants it checked all the same. */
 static __always_inline struct scratch *scratch(void)
 {
-	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&nt_scratch, &zero);
-}
-
-/* CLOCK_MONOTONIC in ticks, from 1: 0 is never a time. The coarse clock costs a tenth of the fine
- * one. */
-static __always_inline __u32 tick(void)
-{
-	return (bpf_ktime_get_coarse_ns() >> NT_TICK_SHIFT) + 1;
 }
 
 static __always_inline bool flow_closed(__u32 flags)
@@ -124,23 +166,40 @@ static __always_inline void flow_key(union flow_key *key, const struct tuple *t,
 
 static __always_inline struct nt_flow *flow_find(const union flow_key *key, const bool v6)
 {
-	return v6 ? bpf_map_lookup_elem(&nt_flows6, &key->v6)
-		  : bpf_map_lookup_elem(&nt_flows4, &key->v4);
+	if (v6)
+		return key->v6.protocol == IPPROTO_UDP
+			   ? bpf_map_lookup_elem(&nt_udp_flows6, &key->v6)
+			   : bpf_map_lookup_elem(&nt_tcp_flows6, &key->v6);
+	return key->v4.protocol == IPPROTO_UDP ? bpf_map_lookup_elem(&nt_udp_flows4, &key->v4)
+					       : bpf_map_lookup_elem(&nt_tcp_flows4, &key->v4);
 }
 
 static __always_inline long flow_store(const union flow_key *key, const union flow_value *value,
 				       __u64 mode, const bool v6)
 {
-	return v6 ? bpf_map_update_elem(&nt_flows6, &key->v6, &value->v6, mode)
-		  : bpf_map_update_elem(&nt_flows4, &key->v4, &value->v4, mode);
+	if (nt_config.tracing)
+		return mode == BPF_NOEXIST && flow_find(key, v6) ? -EEXIST : 0;
+	if (v6)
+		return key->v6.protocol == IPPROTO_UDP
+			   ? bpf_map_update_elem(&nt_udp_flows6, &key->v6, &value->v6, mode)
+			   : bpf_map_update_elem(&nt_tcp_flows6, &key->v6, &value->v6, mode);
+	return key->v4.protocol == IPPROTO_UDP
+		   ? bpf_map_update_elem(&nt_udp_flows4, &key->v4, &value->v4, mode)
+		   : bpf_map_update_elem(&nt_tcp_flows4, &key->v4, &value->v4, mode);
 }
 
 static __always_inline void flow_remove(const union flow_key *key, const bool v6)
 {
-	if (v6)
-		bpf_map_delete_elem(&nt_flows6, &key->v6);
+	if (nt_config.tracing)
+		return;
+	if (v6 && key->v6.protocol == IPPROTO_UDP)
+		bpf_map_delete_elem(&nt_udp_flows6, &key->v6);
+	else if (v6)
+		bpf_map_delete_elem(&nt_tcp_flows6, &key->v6);
+	else if (key->v4.protocol == IPPROTO_UDP)
+		bpf_map_delete_elem(&nt_udp_flows4, &key->v4);
 	else
-		bpf_map_delete_elem(&nt_flows4, &key->v4);
+		bpf_map_delete_elem(&nt_tcp_flows4, &key->v4);
 }
 
 static __always_inline void flow_value(union flow_value *value, const struct tuple *on_wire,
@@ -155,6 +214,7 @@ static __always_inline void flow_value(union flow_value *value, const struct tup
 	value->head.service = facts->service;
 	value->head.sport = to->sport;
 	value->head.dport = to->dport;
+	__builtin_memset(&value->head.path, 0, sizeof(value->head.path));
 	copy_address(v6 ? value->v6.src : value->v4.src, to->src.w, v6);
 	copy_address(v6 ? value->v6.dst : value->v4.dst, to->dst.w, v6);
 }
@@ -174,6 +234,8 @@ static __always_inline bool flow_read(const struct nt_flow *flow, const struct t
 	to->sport = flow->sport;
 	to->dport = flow->dport;
 	to->protocol = on_wire->protocol;
+	if (facts->flags & FLOW_SENT_ON)
+		facts->path = flow->path;
 	copy_address(to->src.w,
 		     v6 ? ((struct nt_flow6 *)flow)->src : ((struct nt_flow4 *)flow)->src, v6);
 	copy_address(to->dst.w,
@@ -216,7 +278,7 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 		news |= NT_FLOW_RST;
 	/* TCP ignores a reset that does not fit; a backend that then goes on talking says so. */
 	revived = direction == NT_REVERSE && facts->flags & NT_FLOW_RST && !(pkt->tcp & TCP_RST);
-	if (flow->seen == now && (facts->flags & news) == news && !revived)
+	if (nt_config.tracing || (flow->seen == now && (facts->flags & news) == news && !revived))
 		return;
 
 	work = scratch();
@@ -227,6 +289,9 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 	if (revived)
 		__sync_fetch_and_and(&flow->flags, ~NT_FLOW_RST);
 	flow->seen = now;
+	/* No replies come back to this node. */
+	if (facts->flags & NT_FLOW_DSR)
+		return;
 	reverse_tuple(&work->wire, to);
 	reverse_tuple(&work->to, &pkt->tuple);
 	flow_key(&work->key, &work->wire, peer_direction, v6);

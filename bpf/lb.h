@@ -3,99 +3,17 @@
 #ifndef NT_LB_H
 #define NT_LB_H
 
-#include "flow.h"
+#include "fragment.h"
+#include "icmp.h"
+#include "path.h"
+#include "select.h"
 
-/* Source ports tried when two flows of a client would have the same reply tuple. */
-#define REMAP_TRIES 16
+/* Source ports tried for a masqueraded flow, or when two flows would have the same reply tuple. */
+#define NAT_PORT_TRIES 64
 
 static __always_inline enum nt_scope scope_of(const __u32 program)
 {
 	return program == NT_PROGRAM_WORKLOAD_INGRESS ? NT_SCOPE_INTERNAL : NT_SCOPE_EXTERNAL;
-}
-
-/* What a program needs of a frontend, copied out of the element. */
-struct frontend {
-	nt_service_id service;
-	nt_set_id set;
-	__u32 flags;
-	__u8 refusal;
-};
-
-static __always_inline struct nt_frontend *frontend_lookup(const struct tuple *t, const bool v6)
-{
-	if (v6) {
-		struct nt_frontend_key6 key = {.port = t->dport, .protocol = t->protocol};
-
-		copy_address(key.addr, t->dst.w, true);
-		return bpf_map_lookup_elem(&nt_frontends6, &key);
-	} else {
-		struct nt_frontend_key4 key = {
-		    .addr = {t->dst.w[0]}, .port = t->dport, .protocol = t->protocol};
-
-		return bpf_map_lookup_elem(&nt_frontends4, &key);
-	}
-}
-
-#define FOUND	  1
-#define NOT_FOUND 0
-#define RACED	  -1
-
-static __always_inline int frontend_read(const struct tuple *t, const enum nt_scope scope,
-					 struct frontend *out, const bool v6)
-{
-	struct nt_frontend *found = frontend_lookup(t, v6);
-
-	if (!found)
-		return NOT_FOUND;
-	out->service = found->service;
-	out->set = found->set[scope];
-	out->flags = found->flags;
-	out->refusal = found->refusal[scope];
-	barrier();
-	/* The writer copies the key first, so a key that still fits vouches for what was read
-	 * before. */
-	if (*(volatile nt_port *)&found->port != t->dport || found->protocol != t->protocol ||
-	    !same_address(found->addr.w, t->dst.w, v6))
-		return RACED;
-	return FOUND;
-}
-
-static __always_inline int frontend_find(const struct tuple *t, struct frontend *out,
-					 const __u32 program, const bool v6)
-{
-	const enum nt_scope scope = scope_of(program);
-	int answer = frontend_read(t, scope, out, v6);
-
-	if (answer != RACED)
-		return answer;
-	count(program, NT_RACE_RETRIED);
-	return frontend_read(t, scope, out, v6);
-}
-
-/* The backend of a new flow, by its Maglev slot; NULL if the maps contradict themselves. */
-static __always_inline struct nt_backend *select_backend(const struct tuple *t, nt_set_id set_id,
-							 nt_backend_id *id, const bool v6)
-{
-	struct nt_set *set = bpf_map_lookup_elem(&nt_sets, &set_id);
-	struct nt_slot_line *line;
-	struct nt_backend *backend;
-	__u32 slot, index;
-
-	/* Slot 0 of a freed set would be another set's. */
-	if (!set || !set->slots)
-		return NULL;
-	/* Multiply-shift: an even map of the hash to 0 ..< slots without a division. */
-	slot = (__u64)tuple_hash(t, v6) * set->slots >> 32;
-	index = set->line + slot / NT_SLOTS_PER_LINE;
-	line = bpf_map_lookup_elem(&nt_slots, &index);
-	if (!line)
-		return NULL;
-	*id = line->slot[slot % NT_SLOTS_PER_LINE];
-	backend = bpf_map_lookup_elem(&nt_backends, id);
-	if (!backend || backend->state == NT_BACKEND_FREE || backend->protocol != t->protocol ||
-	    backend->family != (v6 ? 6 : 4))
-		return NULL;
-	return backend;
 }
 
 #define STORED 0
@@ -154,12 +72,12 @@ static __always_inline int try_reverse(struct scratch *work, const bool v6)
 
 static __always_inline long try_port(__u32 attempt, const bool v6)
 {
-	const __u32 span = nt_config.remap_port_last - nt_config.remap_port_first + 1;
+	const __u32 span = nt_config.nat_port_last - nt_config.nat_port_first + 1;
 	struct scratch *work = scratch();
 
 	if (!work)
 		return 1;
-	work->wire.dport = bpf_htons(nt_config.remap_port_first + (work->start + attempt) % span);
+	work->wire.dport = bpf_htons(nt_config.nat_port_first + (work->start + attempt) % span);
 	work->answer = try_reverse(work, v6);
 	return work->answer != TAKEN;
 }
@@ -175,27 +93,30 @@ static long try_port6(__u32 attempt, void *unused)
 }
 
 /*
- * Stores the reply direction of a new flow. When the reply tuple is another live flow's (one client
- * port, two frontends, one backend), the client's port is changed until it is free, as conntrack
- * does.
+ * Stores the reply direction of a new flow. A masqueraded flow gets a source port of this node's;
+ * so does one whose reply tuple is another live flow's (one client port, two frontends, one
+ * backend), as conntrack does it.
  */
 static __always_inline int store_reverse(struct scratch *work, const struct packet *pkt,
 					 struct tuple *to, struct flow_facts *facts, __u32 now,
-					 const __u32 program, const bool v6)
+					 const bool v6)
 {
+	bool masqueraded = facts->flags & NT_FLOW_MASQUERADED;
+
 	reverse_tuple(&work->to, &pkt->tuple);
 	reverse_tuple(&work->wire, to);
 	flow_value(&work->value, &work->wire, &work->to, NT_REVERSE, facts, now, v6);
-	work->answer = try_reverse(work, v6);
+	work->answer = masqueraded ? TAKEN : try_reverse(work, v6);
 	if (work->answer == TAKEN) {
 		work->start = tuple_hash(&pkt->tuple, v6);
-		work->value.head.flags |= NT_FLOW_REMAPPED;
+		if (!masqueraded)
+			work->value.head.flags |= NT_FLOW_REMAPPED;
 		/* By bpf_loop, whose body the verifier walks once. */
-		bpf_loop(REMAP_TRIES, v6 ? try_port6 : try_port4, NULL, 0);
+		bpf_loop(NAT_PORT_TRIES, v6 ? try_port6 : try_port4, NULL, 0);
 		if (work->answer == STORED) {
-			facts->flags |= NT_FLOW_REMAPPED;
 			to->sport = work->wire.dport;
-			count(program, NT_FLOW_PORT_REMAPPED);
+			if (!masqueraded)
+				facts->flags |= NT_FLOW_REMAPPED;
 		}
 	}
 	if (work->answer == STORED)
@@ -237,19 +158,16 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 	return 0;
 }
 
-static __always_inline int refuse(const struct frontend *frontend, const __u32 program)
+/* Refuses a packet that begins nothing, and says so to its sender where it may know. */
+static __always_inline int refuse(void *ctx, const struct packet *pkt, const enum nt_counter reason,
+				  nt_service_id service, const __u32 program, const bool v6)
 {
-	switch (frontend->refusal) {
-	case NT_REFUSAL_NO_LOCAL_ENDPOINTS:
-		count(program, NT_DROP_NO_LOCAL_ENDPOINTS);
-		break;
-	case NT_REFUSAL_NO_LOCAL_BACKEND:
-		count(program, NT_DROP_NO_LOCAL_BACKEND);
-		break;
-	default:
-		count(program, NT_DROP_NO_ENDPOINTS);
+	if (!can_answer(ctx, program)) {
+		count(program, NT_PASS_TO_TC);
+		return packet_pass(program);
 	}
-	return packet_drop(program);
+	drop(&pkt->tuple, reason, service, program, v6);
+	return answer(ctx, pkt, ANSWER_REFUSE, 0, program, v6);
 }
 
 /*
@@ -273,63 +191,214 @@ static __always_inline int pass_answer(const struct packet *pkt, const __u32 pro
 	return packet_pass(program);
 }
 
-/* The first packet of a flow; or of another, when the one it had could no longer be used. */
-static __always_inline int forward_new(void *ctx, const struct packet *pkt,
-				       const struct frontend *frontend, bool reselected,
-				       const __u32 program, const bool v6)
+/* Whether this CPU has had so many new flows in this tick that no more get entries. */
+static __always_inline bool flooded(struct scratch *work, __u32 now)
 {
-	struct flow_facts facts = {.service = frontend->service};
+	if (!nt_config.new_flow_limit || nt_config.tracing)
+		return false;
+	if (work->flood_tick != now) {
+		work->flood_tick = now;
+		work->flood_count = 0;
+	}
+	return ++work->flood_count > nt_config.new_flow_limit;
+}
+
+/*
+ * Whether the flow's source becomes this node's, and by which path it leaves then. 0, or the reason
+ * not to forward it; NT_PASS_TO_TC if this program cannot send it on.
+ */
+static __always_inline int masquerade(void *ctx, const struct packet *pkt,
+				      const struct frontend *frontend, struct scratch *work,
+				      struct decision *decision, const __u32 program, const bool v6)
+{
+	const bool external = scope_of(program) == NT_SCOPE_EXTERNAL;
+	const __u32 flag =
+	    external ? NT_FRONTEND_MASQUERADE_EXTERNAL : NT_FRONTEND_MASQUERADE_INTERNAL;
+	bool hairpin = same_address(decision->to.dst.w, pkt->tuple.src.w, v6);
+	bool wanted = frontend->flags & flag || hairpin;
+	struct nt_trace *record = trace();
+	int routed = ROUTED_LOCAL;
+
+	if (wanted || (external && !decision->local)) {
+		routed = route_to(ctx, &work->route, &decision->to, program, v6);
+		if (routed == ROUTED_LOCAL || work->route.device & NT_DEVICE_WORKLOAD)
+			decision->local = true;
+	}
+	if (record && decision->local)
+		record->flags |= NT_TRACE_LOCAL;
+	if (record && hairpin)
+		record->flags |= NT_TRACE_HAIRPIN;
+	/* The node's own address needs no masquerading: its answers come from here. */
+	if (routed == ROUTED_LOCAL || (!wanted && decision->local))
+		return 0;
+	if (routed != ROUTED)
+		return NT_DROP_NO_ROUTE;
+	if (!path_usable(&work->route.path, pkt, program))
+		return NT_PASS_TO_TC;
+	if (record)
+		record->flags |= NT_TRACE_MASQUERADE;
+	decision->facts.flags |= NT_FLOW_MASQUERADED;
+	decision->facts.path = work->route.path;
+	copy_address(decision->to.src.w, work->route.source, v6);
+	return 0;
+}
+
+/* Chooses a backend: 0, or the reason to drop the packet. Changes the client's affinity alone. */
+static __always_inline int choose(const struct packet *pkt, const struct frontend *frontend,
+				  struct decision *decision, const bool v6)
+{
+	nt_backend_id id = 0;
+	struct nt_backend *backend = select_backend(
+	    frontend, &pkt->tuple.src, tuple_hash(&pkt->tuple, v6), pkt->tuple.protocol, &id, v6);
+
+	if (!backend)
+		return NT_DROP_BAD_SLOT;
+	decision->facts.backend = id;
+	decision->to = pkt->tuple;
+	copy_address(decision->to.dst.w, backend->addr.w, v6);
+	decision->to.dport = backend->port;
+	decision->local = backend->flags & NT_BACKEND_LOCAL;
+	return 0;
+}
+
+/* Stores the flow's entries, unless there are too many; 0, or the reason to drop the packet. */
+static __always_inline int track(const struct packet *pkt, struct decision *decision, const bool v6)
+{
+	struct flow_facts *facts = &decision->facts;
 	struct scratch *work = scratch();
-	struct nt_backend *backend;
-	__u32 now = tick();
-	struct tuple to;
 	int err;
+
+	if (!work)
+		return NT_DROP_FLOW_TABLE;
+	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		facts->flags |= NT_FLOW_SYN;
+	else if (pkt->tuple.protocol == IPPROTO_TCP)
+		/* Evicted here or begun on another node: the slot says the same backend as it did
+		 * then. */
+		facts->flags |= NT_FLOW_REPLIED;
+	if (pkt->tcp & TCP_FIN)
+		facts->flags |= NT_FLOW_FIN_FORWARD;
+	if (pkt->tcp & TCP_RST)
+		facts->flags |= NT_FLOW_RST;
+	if (flooded(work, facts->created)) {
+		if (facts->flags & NT_FLOW_MASQUERADED)
+			return NT_DROP_FLOOD;
+		decision->untracked = true;
+		return 0;
+	}
+	/* The reply path first: a reply must never find the forward path alone. */
+	err = store_reverse(work, pkt, &decision->to, facts, facts->created, v6);
+	if (!err)
+		err = store_forward(work, pkt, &decision->to, facts, facts->created, v6);
+	return err;
+}
+
+/* Global functions: each has the stack, and the verifier's patience, for itself. */
+__noinline int choose4(struct packet *pkt, struct frontend *frontend, struct decision *decision)
+{
+	return pkt && frontend && decision ? choose(pkt, frontend, decision, false)
+					   : NT_DROP_BAD_SLOT;
+}
+
+__noinline int choose6(struct packet *pkt, struct frontend *frontend, struct decision *decision)
+{
+	return pkt && frontend && decision ? choose(pkt, frontend, decision, true)
+					   : NT_DROP_BAD_SLOT;
+}
+
+__noinline int track4(struct packet *pkt, struct decision *decision)
+{
+	return pkt && decision ? track(pkt, decision, false) : NT_DROP_FLOW_TABLE;
+}
+
+__noinline int track6(struct packet *pkt, struct decision *decision)
+{
+	return pkt && decision ? track(pkt, decision, true) : NT_DROP_FLOW_TABLE;
+}
+
+static __always_inline void trace_rewrite(const struct tuple *to)
+{
+	struct nt_trace *record = trace();
+
+	if (!record)
+		return;
+	record->flags |= NT_TRACE_REWRITE;
+	record->src = to->src;
+	record->dst = to->dst;
+	record->sport = to->sport;
+	record->dport = to->dport;
+}
+
+/* The first packet of a flow; or of another, when the one it had could no longer be used. */
+static __always_inline int new_flow(void *ctx, struct packet *pkt, struct frontend *frontend,
+				    bool reselected, const __u32 program, const bool v6)
+{
+	struct scratch *work = scratch();
+	struct decision *decision;
+	struct nt_trace *record;
+	int err, verdict;
 
 	if (frontend->flags & NT_FRONTEND_RETIRED) {
 		count(program, NT_PASS_RETIRED);
 		return packet_pass(program);
 	}
-	if (!frontend->set)
-		return refuse(frontend, program);
+	if (frontend->flags & NT_FRONTEND_SOURCE_RANGES &&
+	    !source_allowed(frontend->service, pkt->tuple.src.w, v6))
+		return drop(&pkt->tuple, NT_DROP_SOURCE_RANGE, frontend->service, program, v6);
+	if (!frontend->set) {
+		if (frontend->refusal == NT_REFUSAL_NO_LOCAL_ENDPOINTS)
+			return drop(&pkt->tuple, NT_DROP_NO_LOCAL_ENDPOINTS, frontend->service,
+				    program, v6);
+		return refuse(ctx, pkt, NT_DROP_NO_ENDPOINTS, frontend->service, program, v6);
+	}
 	if (!work)
 		return packet_drop(program);
-	backend = select_backend(&pkt->tuple, frontend->set, &facts.backend, v6);
-	if (!backend) {
-		count(program, NT_DROP_BAD_SLOT);
-		return packet_drop(program);
-	}
-	to = pkt->tuple;
-	copy_address(to.dst.w, backend->addr.w, v6);
-	to.dport = backend->port;
-
-	facts.created = now;
-	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		facts.flags = NT_FLOW_SYN;
-	} else if (pkt->tuple.protocol == IPPROTO_TCP) {
-		/* Evicted here or begun on another node: the slot says the same backend as it did
-		 * then. */
-		facts.flags = NT_FLOW_REPLIED;
-		count(program, NT_FLOW_PICKED_UP);
-	}
-	if (pkt->tcp & TCP_FIN)
-		facts.flags |= NT_FLOW_FIN_FORWARD;
-	if (pkt->tcp & TCP_RST)
-		facts.flags |= NT_FLOW_RST;
-
-	/* The reply path first: a reply must never find the forward path alone. */
-	err = store_reverse(work, pkt, &to, &facts, now, program, v6);
+	decision = &work->decision;
+	__builtin_memset(decision, 0, sizeof(*decision));
+	decision->facts.service = frontend->service;
+	decision->facts.created = tick();
+	err = v6 ? choose6(pkt, frontend, decision) : choose4(pkt, frontend, decision);
 	if (!err)
-		err = store_forward(work, pkt, &to, &facts, now, v6);
-	if (!err && rewrite(ctx, pkt, &to, program, v6))
+		err = masquerade(ctx, pkt, frontend, work, decision, program, v6);
+	if (err == NT_PASS_TO_TC) {
+		count(program, NT_PASS_TO_TC);
+		return packet_pass(program);
+	}
+	if (!err && decision->facts.flags & NT_FLOW_MASQUERADED &&
+	    !may_send(ctx, pkt, &decision->facts.path, 0, frontend->service, &verdict, program, v6))
+		return verdict;
+	if (!err)
+		err = v6 ? track6(pkt, decision) : track4(pkt, decision);
+	if (!err && rewrite_cold(ctx, pkt, &decision->to, program, v6))
 		err = NT_DROP_REWRITE;
-	if (err) {
-		count(program, err);
-		return packet_drop(program);
+	if (err)
+		return drop(&pkt->tuple, err, frontend->service, program, v6);
+	record = trace();
+	if (record) {
+		record->backend = decision->facts.backend;
+		record->flow_flags = decision->facts.flags;
+	}
+	trace_rewrite(&decision->to);
+	fragment_note(pkt, v6);
+	if (pkt->tuple.protocol == IPPROTO_TCP && !(decision->facts.flags & NT_FLOW_SYN)) {
+		count(program, NT_FLOW_PICKED_UP);
+		report(&pkt->tuple, NT_EVENT_FALLBACK, NT_FLOW_PICKED_UP, frontend->service,
+		       decision->facts.backend, program, v6);
 	}
 	if (reselected)
 		count(program, NT_FLOW_RESELECTED);
+	if (decision->facts.flags & NT_FLOW_REMAPPED)
+		count(program, NT_FLOW_PORT_REMAPPED);
+	if (decision->untracked)
+		count(program, NT_FLOW_UNTRACKED);
 	count(program, NT_FORWARD_NEW);
-	return packet_pass(program);
+	count_new_flow(frontend->service);
+	count_translated(frontend->service, NT_FORWARD, pkt->length);
+	report(&pkt->tuple, NT_EVENT_NEW_FLOW, NT_FORWARD_NEW, frontend->service,
+	       decision->facts.backend, program, v6);
+	return decision->facts.flags & NT_FLOW_MASQUERADED
+		   ? send_on(ctx, pkt, &decision->facts.path, program, v6)
+		   : packet_pass(program);
 }
 
 /* Whether an existing flow decides this packet, or a backend is to be chosen anew. */
@@ -365,20 +434,18 @@ static __always_inline bool flow_usable(const struct packet *pkt, const struct f
  * without this its replies would be translated back to the frontend for as long as the old entry
  * lasts.
  */
-static __always_inline void clear_stale_reverse(const struct packet *pkt, const __u32 program,
-						const bool v6)
+static __always_inline void clear_stale_reverse(const struct packet *pkt, struct found *found,
+						const __u32 program, const bool v6)
 {
-	union flow_key key;
 	struct nt_flow *flow;
-	struct tuple reply;
 
 	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return;
-	reverse_tuple(&reply, &pkt->tuple);
-	flow_key(&key, &reply, NT_REVERSE, v6);
-	flow = flow_find(&key, v6);
+	reverse_tuple(&found->to, &pkt->tuple);
+	flow_key(&found->key, &found->to, NT_REVERSE, v6);
+	flow = flow_find(&found->key, v6);
 	if (flow && flow_closed(flow->flags)) {
-		flow_remove(&key, v6);
+		flow_remove(&found->key, v6);
 		count(program, NT_FLOW_STALE_CLEARED);
 	}
 }
@@ -386,104 +453,348 @@ static __always_inline void clear_stale_reverse(const struct packet *pkt, const 
 /* The replies of a backend that a flow leaves are no longer its own, unless another flow has them
  * now. */
 static __always_inline void remove_reverse(const struct packet *pkt, const struct tuple *to,
-					   const bool v6)
+					   struct scratch *work, const bool v6)
 {
-	struct tuple wire, back;
-	union flow_key key;
 	struct nt_flow *flow;
 
-	reverse_tuple(&wire, to);
-	reverse_tuple(&back, &pkt->tuple);
-	flow_key(&key, &wire, NT_REVERSE, v6);
-	flow = flow_find(&key, v6);
-	if (flow && flow_leads_to(flow, &back, v6))
-		flow_remove(&key, v6);
+	reverse_tuple(&work->wire, to);
+	reverse_tuple(&work->to, &pkt->tuple);
+	flow_key(&work->key, &work->wire, NT_REVERSE, v6);
+	flow = flow_find(&work->key, v6);
+	if (flow && flow_leads_to(flow, &work->to, v6))
+		flow_remove(&work->key, v6);
+}
+
+/*
+ * A packet of an established flow that is sent on, either way: its path first, then what may keep
+ * it from being sent, and only then is anything changed.
+ */
+static __always_inline int established_sent_on(void *ctx, const struct packet *pkt,
+					       struct nt_flow *flow, const struct tuple *to,
+					       struct flow_facts *facts, const __u8 direction,
+					       const __u32 program, const bool v6)
+{
+	int verdict;
+
+	if (flow_path(ctx, flow, to, facts, program, v6) != ROUTED)
+		return drop(&pkt->tuple, NT_DROP_NO_ROUTE, facts->service, program, v6);
+	if (!path_usable(&facts->path, pkt, program)) {
+		count(program, NT_PASS_TO_TC);
+		return packet_pass(program);
+	}
+	if (!may_send(ctx, pkt, &facts->path, 0, facts->service, &verdict, program, v6))
+		return verdict;
+	flow_touch(flow, pkt, to, facts, direction, program, v6);
+	if (rewrite(ctx, pkt, to, program, v6))
+		return drop(&pkt->tuple, NT_DROP_REWRITE, facts->service, program, v6);
+	trace_rewrite(to);
+	fragment_note(pkt, v6);
+	count_translated(facts->service, direction, pkt->length);
+	count(program, direction == NT_FORWARD ? NT_FORWARD_ESTABLISHED : NT_REVERSE_TRANSLATED);
+	return send_on(ctx, pkt, &facts->path, program, v6);
+}
+
+/* A packet of an established flow that the stack routes. */
+static __always_inline int established_passed(void *ctx, const struct packet *pkt,
+					      struct nt_flow *flow, const struct tuple *to,
+					      const struct flow_facts *facts, const __u8 direction,
+					      const __u32 program, const bool v6)
+{
+	flow_touch(flow, pkt, to, facts, direction, program, v6);
+	if (rewrite(ctx, pkt, to, program, v6))
+		return drop(&pkt->tuple, NT_DROP_REWRITE, facts->service, program, v6);
+	trace_rewrite(to);
+	fragment_note(pkt, v6);
+	count_translated(facts->service, direction, pkt->length);
+	count(program, direction == NT_FORWARD ? NT_FORWARD_ESTABLISHED : NT_REVERSE_TRANSLATED);
+	return packet_pass(program);
+}
+
+static __always_inline void trace_flow(const struct flow_facts *facts, __u32 flags)
+{
+	struct nt_trace *record = trace();
+
+	if (!record)
+		return;
+	record->flags |= flags;
+	record->flow_flags = facts->flags;
+	record->backend = facts->backend;
+	record->service = facts->service;
+}
+
+/* Looks for the flow of a packet; NULL if there is none. What it says is in `found`. */
+static __always_inline struct nt_flow *flow_of(const struct tuple *t, const __u8 direction,
+					       struct found *found, const bool v6)
+{
+	struct nt_flow *flow;
+
+	flow_key(&found->key, t, direction, v6);
+	flow = flow_find(&found->key, v6);
+	return flow && flow_read(flow, t, direction, &found->to, &found->facts, v6) ? flow : NULL;
+}
+
+static __always_inline bool is_nat_port(nt_port port)
+{
+	__u16 number = bpf_ntohs(port);
+
+	return number >= nt_config.nat_port_first && number <= nt_config.nat_port_last;
+}
+
+static __always_inline bool in_cluster_range(const struct nt_node *node, const struct nt_addr *addr,
+					     const bool v6)
+{
+	if (v6) {
+		__u64 high = pair(addr->w[0], addr->w[1]), low = pair(addr->w[2], addr->w[3]);
+
+		return (high > node->cluster_first6[0] ||
+			(high == node->cluster_first6[0] && low >= node->cluster_first6[1])) &&
+		       (high < node->cluster_last6[0] ||
+			(high == node->cluster_last6[0] && low <= node->cluster_last6[1]));
+	}
+	return bpf_ntohl(addr->w[0]) >= node->cluster_first4 &&
+	       bpf_ntohl(addr->w[0]) <= node->cluster_last4;
+}
+
+static __always_inline bool in_service_cidr(const struct nt_node *node, const struct nt_addr *addr,
+					    const bool v6)
+{
+	for (__u32 i = 0; i < NT_SERVICE_CIDRS; i++) {
+		if (v6) {
+			const struct nt_cidr6 *cidr = &node->cidr6[i];
+			__u64 high = pair(addr->w[0], addr->w[1]),
+			      low = pair(addr->w[2], addr->w[3]);
+
+			if ((cidr->mask[0] | cidr->addr[0]) &&
+			    (high & cidr->mask[0]) == cidr->addr[0] &&
+			    (low & cidr->mask[1]) == cidr->addr[1])
+				return true;
+		} else {
+			const struct nt_cidr4 *cidr = &node->cidr4[i];
+
+			if ((cidr->mask | cidr->addr) &&
+			    (bpf_ntohl(addr->w[0]) & cidr->mask) == cidr->addr)
+				return true;
+		}
+	}
+	return false;
+}
+
+static __always_inline struct nt_address *address_lookup(const struct nt_addr *addr, const bool v6)
+{
+	if (v6) {
+		struct nt_address_key6 key;
+
+		copy_address(key.addr, addr->w, true);
+		return bpf_map_lookup_elem(&nt_addresses6, &key);
+	} else {
+		struct nt_address_key4 key = {.addr = {addr->w[0]}};
+
+		return bpf_map_lookup_elem(&nt_addresses4, &key);
+	}
+}
+
+/*
+ * A packet to what may be this node's NAT port, or an address that only Services may have: a reply
+ * of a masqueraded flow, or refused; or neither, which is LEFT_ALONE.
+ */
+#define LEFT_ALONE -2
+
+static __always_inline int near_frontend(void *ctx, const struct packet *pkt, const __u32 program,
+					 const bool v6)
+{
+	struct nt_node *node = bpf_map_lookup_elem(&nt_node, &zero);
+	struct scratch *work = scratch();
+	struct nt_address *address;
+	struct nt_flow *flow;
+
+	if (!work || !node)
+		return LEFT_ALONE;
+	if (is_nat_port(pkt->tuple.dport)) {
+		struct found *found = &work->found;
+
+		flow = flow_of(&pkt->tuple, NT_REVERSE, found, v6);
+		if (flow && found->facts.flags & NT_FLOW_MASQUERADED) {
+			trace_flow(&found->facts, NT_TRACE_REVERSE);
+			return established_sent_on(ctx, pkt, flow, &found->to, &found->facts,
+						   NT_REVERSE, program, v6);
+		}
+	}
+	if (!in_cluster_range(node, &pkt->tuple.dst, v6))
+		return LEFT_ALONE;
+	address = address_lookup(&pkt->tuple.dst, v6);
+	if (address && address->flags & NT_ADDRESS_CLUSTER_IP)
+		return refuse(ctx, pkt, NT_DROP_UNKNOWN_PORT, 0, program, v6);
+	if (!address && in_service_cidr(node, &pkt->tuple.dst, v6))
+		return drop(&pkt->tuple, NT_DROP_UNALLOCATED, 0, program, v6);
+	return LEFT_ALONE;
+}
+
+/* An echo request: answered for an address behind which somebody is. */
+static __always_inline int echo(void *ctx, const struct packet *pkt, const __u32 program,
+				const bool v6)
+{
+	struct nt_address *address = address_lookup(&pkt->tuple.dst, v6);
+
+	if (!address || !(address->flags & NT_ADDRESS_ENDPOINTS)) {
+		count(program, NT_PASS_NOT_SERVICE);
+		return packet_pass(program);
+	}
+	if (!can_answer(ctx, program)) {
+		count(program, NT_PASS_TO_TC);
+		return packet_pass(program);
+	}
+	return answer(ctx, pkt, ANSWER_ECHO, 0, program, v6);
+}
+
+/* Global functions, so that each is verified once, by itself, and not for each way to get there. */
+#define COLD(suffix, context, program, v6)                                                     \
+	__noinline int new_flow##suffix(struct context *ctx, struct packet *pkt,               \
+					struct frontend *frontend, int reselected)             \
+	{                                                                                      \
+		return pkt && frontend ? new_flow(ctx, pkt, frontend, reselected, program, v6) \
+				       : packet_drop(program);                                 \
+	}                                                                                      \
+	__noinline int near_frontend##suffix(struct context *ctx, struct packet *pkt)          \
+	{                                                                                      \
+		return pkt ? near_frontend(ctx, pkt, program, v6) : packet_drop(program);      \
+	}                                                                                      \
+	__noinline int echo##suffix(struct context *ctx, struct packet *pkt)                   \
+	{                                                                                      \
+		return pkt ? echo(ctx, pkt, program, v6) : packet_drop(program);               \
+	}
+
+COLD(4_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, false)
+COLD(6_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, true)
+COLD(4_external, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, false)
+COLD(6_external, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, true)
+COLD(4_workload, __sk_buff, NT_PROGRAM_WORKLOAD_INGRESS, false)
+COLD(6_workload, __sk_buff, NT_PROGRAM_WORKLOAD_INGRESS, true)
+
+/* Calls the function compiled for this program and family. */
+#define CALL_COLD(name, program, v6, ...)                                             \
+	((program) == NT_PROGRAM_EXTERNAL_XDP                                         \
+	     ? ((v6) ? name##6_xdp(__VA_ARGS__) : name##4_xdp(__VA_ARGS__))           \
+	 : (program) == NT_PROGRAM_EXTERNAL_INGRESS                                   \
+	     ? ((v6) ? name##6_external(__VA_ARGS__) : name##4_external(__VA_ARGS__)) \
+	     : ((v6) ? name##6_workload(__VA_ARGS__) : name##4_workload(__VA_ARGS__)))
+
+/* No frontend: most of all traffic. */
+static __always_inline int not_frontend(void *ctx, struct packet *pkt, struct scratch *work,
+					const __u32 program, const bool v6)
+{
+	struct nt_node *node = bpf_map_lookup_elem(&nt_node, &zero);
+
+	if (is_nat_port(pkt->tuple.dport) ||
+	    (node && in_cluster_range(node, &pkt->tuple.dst, v6))) {
+		int verdict = CALL_COLD(near_frontend, program, v6, ctx, pkt);
+
+		if (verdict != LEFT_ALONE)
+			return verdict;
+	}
+	clear_stale_reverse(pkt, &work->found, program, v6);
+	count(program, NT_PASS_NOT_SERVICE);
+	return packet_pass(program);
 }
 
 /* Client to frontend. One lookup says "not a service" for all other traffic. */
-static __always_inline int forward(void *ctx, const struct packet *pkt, const __u32 program,
-				   const bool v6)
+static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch *work,
+				   const __u32 program, const bool v6)
 {
-	struct frontend frontend;
-	struct flow_facts facts;
-	union flow_key key;
+	struct found *found = &work->found;
+	struct nt_trace *record = trace();
+	struct frontend *frontend = &work->frontend;
 	struct nt_flow *flow;
-	struct tuple to;
 	bool reselected = false;
 
-	switch (frontend_find(&pkt->tuple, &frontend, program, v6)) {
+	switch (frontend_find(&pkt->tuple, scope_of(program), work, program, v6)) {
 	case NOT_FOUND:
-		clear_stale_reverse(pkt, program, v6);
-		count(program, NT_PASS_NOT_SERVICE);
-		return packet_pass(program);
+		return not_frontend(ctx, pkt, work, program, v6);
 	case RACED:
-		count(program, NT_DROP_RACE);
-		return packet_drop(program);
+		return drop(&pkt->tuple, NT_DROP_RACE, 0, program, v6);
 	}
-	flow_key(&key, &pkt->tuple, NT_FORWARD, v6);
-	flow = flow_find(&key, v6);
-	if (flow && flow_read(flow, &pkt->tuple, NT_FORWARD, &to, &facts, v6)) {
-		if (flow_usable(pkt, &facts, &frontend)) {
-			if (!facts.backend) { /* see pass_answer */
-				flow->seen = tick();
+	if (record) {
+		record->flags |= NT_TRACE_FRONTEND;
+		record->service = frontend->service;
+		record->set = frontend->set;
+		record->scope = scope_of(program);
+		record->refusal = frontend->refusal;
+		record->frontend_flags = frontend->flags;
+	}
+	flow = flow_of(&pkt->tuple, NT_FORWARD, found, v6);
+	if (flow) {
+		if (flow_usable(pkt, &found->facts, frontend)) {
+			trace_flow(&found->facts, NT_TRACE_FLOW);
+			if (!found->facts.backend) { /* see pass_answer */
+				if (!nt_config.tracing)
+					flow->seen = tick();
 				count(program, NT_PASS_NOT_SERVICE);
 				return packet_pass(program);
 			}
-			flow_touch(flow, pkt, &to, &facts, NT_FORWARD, program, v6);
-			if (rewrite(ctx, pkt, &to, program, v6)) {
-				count(program, NT_DROP_REWRITE);
-				return packet_drop(program);
-			}
-			count(program, NT_FORWARD_ESTABLISHED);
-			return packet_pass(program);
+			if (found->facts.flags & NT_FLOW_MASQUERADED)
+				return established_sent_on(ctx, pkt, flow, &found->to,
+							   &found->facts, NT_FORWARD, program, v6);
+			return established_passed(ctx, pkt, flow, &found->to, &found->facts,
+						  NT_FORWARD, program, v6);
 		}
-		remove_reverse(pkt, &to, v6);
-		flow_remove(&key, v6);
+		trace_flow(&found->facts, NT_TRACE_FLOW_UNUSABLE);
+		remove_reverse(pkt, &found->to, work, v6);
+		flow_remove(&found->key, v6);
 		reselected = true;
 	}
 	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		return pass_answer(pkt, program, v6);
-	return forward_new(ctx, pkt, &frontend, reselected, program, v6);
+	return CALL_COLD(new_flow, program, v6, ctx, pkt, frontend, reselected);
 }
 
 /* Backend to client: needs the flow alone, so a reply outlives its Service. */
-static __always_inline int reverse(void *ctx, const struct packet *pkt, const __u32 program,
-				   const bool v6)
+static __always_inline int reverse(void *ctx, const struct packet *pkt, struct found *found,
+				   const __u32 program, const bool v6)
 {
-	struct flow_facts facts;
-	union flow_key key;
 	struct nt_flow *flow;
-	struct tuple to;
 
-	flow_key(&key, &pkt->tuple, NT_REVERSE, v6);
-	flow = flow_find(&key, v6);
-	if (!flow || !flow_read(flow, &pkt->tuple, NT_REVERSE, &to, &facts, v6)) {
+	flow = flow_of(&pkt->tuple, NT_REVERSE, found, v6);
+	if (!flow || found->facts.flags & NT_FLOW_MASQUERADED) {
 		count(program, NT_PASS_NOT_SERVICE);
 		return packet_pass(program);
 	}
-	flow_touch(flow, pkt, &to, &facts, NT_REVERSE, program, v6);
-	if (rewrite(ctx, pkt, &to, program, v6)) {
-		count(program, NT_DROP_REWRITE);
-		return packet_drop(program);
+	trace_flow(&found->facts, NT_TRACE_REVERSE);
+	return established_passed(ctx, pkt, flow, &found->to, &found->facts, NT_REVERSE, program,
+				  v6);
+}
+
+static __always_inline int handle_family(void *ctx, struct scratch *work, const __u32 program,
+					 const enum nt_direction direction, const bool v6)
+{
+	struct packet *pkt = &work->pkt;
+
+	if (pkt->kind == PACKET_ICMP_ERROR)
+		return handle_icmp_error(ctx, pkt, program, direction, v6);
+	if (pkt->kind == PACKET_ECHO && direction == NT_FORWARD)
+		return CALL_COLD(echo, program, v6, ctx, pkt);
+	if (pkt->kind != PACKET_TRANSPORT) {
+		count(program, NT_PASS_OTHER_PROTOCOL);
+		return packet_pass(program);
 	}
-	count(program, NT_REVERSE_TRANSLATED);
-	return packet_pass(program);
+	return direction == NT_FORWARD ? forward(ctx, pkt, work, program, v6)
+				       : reverse(ctx, pkt, &work->found, program, v6);
 }
 
 static __always_inline int handle(void *ctx, const __u32 program, const enum nt_direction direction)
 {
-	struct packet pkt = {};
-	int answer = parse(ctx, &pkt, program);
+	struct scratch *work = scratch();
+	int answer;
 
+	if (!work)
+		return packet_drop(program);
+	__builtin_memset(&work->pkt, 0, sizeof(work->pkt));
+	answer = parse(ctx, &work->pkt, program);
 	if (answer != PARSED) {
 		if ((__u32)answer < NT_COUNTER_COUNT)
 			count(program, answer);
 		return packet_pass(program);
 	}
-	if (direction == NT_FORWARD)
-		return pkt.v6 ? forward(ctx, &pkt, program, true)
-			      : forward(ctx, &pkt, program, false);
-	return pkt.v6 ? reverse(ctx, &pkt, program, true) : reverse(ctx, &pkt, program, false);
+	return work->pkt.v6 ? handle_family(ctx, work, program, direction, true)
+			    : handle_family(ctx, work, program, direction, false);
 }
 
 #endif

@@ -11,6 +11,9 @@
 
 #include "abi/needletail.h"
 
+/* The key of the one element of an array: not on the stack, where room is short. */
+static const __u32 zero;
+
 const volatile struct nt_config nt_config = {
     .nat_port_first = 61000,
     .nat_port_last = 65535,

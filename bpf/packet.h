@@ -15,7 +15,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
-#include "maps.h"
+#include "count.h"
 
 struct tuple {
 	struct nt_addr src;
@@ -25,11 +25,30 @@ struct tuple {
 	__u8 protocol;
 };
 
+enum packet_kind {
+	PACKET_TRANSPORT = 0, /* TCP or UDP */
+	PACKET_ICMP_ERROR,    /* the tuple is that of the packet it quotes */
+	PACKET_ECHO,	      /* an echo request; no ports */
+	PACKET_TUNNEL,	      /* IP in IP; no ports */
+};
+
+enum packet_fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER, /* without a transport header: its ports are those of the first one */
+};
+
 struct packet {
 	struct tuple tuple;
-	__u32 l3; /* offset of the IP header */
-	__u32 l4; /* offset of the transport header */
-	__u8 tcp; /* flags byte of the TCP header, 0 for UDP */
+	__u32 l3;      /* offset of the IP header */
+	__u32 l4;      /* offset of the transport header */
+	__u32 length;  /* of the IP packet */
+	__u32 segment; /* of the IP packets it leaves as: less than `length` for GSO */
+	__u32 fragment_id;
+	__u8 tcp; /* flags byte of the TCP header, 0 for all else */
+	__u8 hop_limit;
+	__u8 kind;     /* enum packet_kind */
+	__u8 fragment; /* enum packet_fragment */
 	bool v6;
 };
 
@@ -91,13 +110,10 @@ static __always_inline int packet_drop(const __u32 program)
 	return is_xdp(program) ? XDP_DROP : TC_ACT_SHOT;
 }
 
-static __always_inline void count(const __u32 program, const enum nt_counter counter)
+static __always_inline __u32 packet_device(void *ctx, const __u32 program)
 {
-	__u32 zero = 0;
-	struct nt_counters *counters = bpf_map_lookup_elem(&nt_counters, &zero);
-
-	if (counters)
-		counters->value[program][counter]++;
+	return is_xdp(program) ? ((struct xdp_md *)ctx)->ingress_ifindex
+			       : ((struct __sk_buff *)ctx)->ifindex;
 }
 
 /* The parser's answers besides a pass counter (>= 0). */
@@ -154,6 +170,8 @@ static __always_inline int parse_ipv4(void *ctx, void *data, void *end, __u32 gs
 	pkt->tuple.src.w[0] = ip->saddr;
 	pkt->tuple.dst.w[0] = ip->daddr;
 	pkt->tuple.protocol = ip->protocol;
+	pkt->hop_limit = ip->ttl;
+	pkt->length = total;
 	pkt->l4 = pkt->l3 + header;
 	*l4_length = total - header;
 	return PARSED;
@@ -177,7 +195,9 @@ static __always_inline int parse_ipv6(void *ctx, void *data, void *end, __u32 gs
 	__builtin_memcpy(&pkt->tuple.src, &ip->saddr, sizeof(pkt->tuple.src));
 	__builtin_memcpy(&pkt->tuple.dst, &ip->daddr, sizeof(pkt->tuple.dst));
 	next = ip->nexthdr;
+	pkt->hop_limit = ip->hop_limit;
 	payload += offset; /* now the end of the payload */
+	pkt->length = payload - pkt->l3;
 	answer = skip_extension_headers(data, end, &offset, &next);
 	if (answer == NEEDS_LINEAR && offset + 8 > payload)
 		return NT_PASS_MALFORMED;
@@ -248,6 +268,22 @@ static __always_inline bool lacks_link_header(void *ctx, const __u8 *data, __be1
 				    (protocol == bpf_htons(ETH_P_IPV6) && data[0] >> 4 == 6));
 }
 
+/* The IP length of the packets a GSO packet is cut into (gso_size is that of their payload). */
+static __always_inline __u32 gso_segment(struct __sk_buff *skb, void *data, void *end,
+					 const struct packet *pkt)
+{
+	__u32 header = sizeof(struct udphdr);
+
+	if (pkt->tuple.protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = data + (pkt->l4 & L4_OFFSET_MAX);
+
+		if ((void *)(tcp + 1) > end)
+			return pkt->length;
+		header = tcp->doff * 4;
+	}
+	return pkt->l4 - pkt->l3 + header + skb->gso_size;
+}
+
 static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32 program)
 {
 	void *data = packet_data(ctx, program);
@@ -287,7 +323,11 @@ static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32
 	}
 	if (answer != PARSED)
 		return answer;
-	return parse_transport(data, end, gso, pkt, l4_length);
+	pkt->segment = pkt->length;
+	answer = parse_transport(data, end, gso, pkt, l4_length);
+	if (gso && answer == PARSED)
+		pkt->segment = gso_segment(ctx, data, end, pkt);
+	return answer;
 }
 
 /* The same with the headers made directly accessible where they are not. */

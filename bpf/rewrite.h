@@ -107,6 +107,11 @@ static __always_inline int rewrite(void *ctx, const struct packet *pkt, const st
 	/* The verifier needs the bounds anew: pointers do not survive the helpers called since. */
 	if (data + l3 + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end)
 		return -1;
+	if (pkt->fragment == FRAGMENT_LATER) {
+		/* The checksum over addresses and ports is in the first fragment. */
+		rewrite_addresses(data + l3, pkt, to, v6);
+		return 0;
+	}
 	port = data + l4;
 	field = data + l4 + check;
 	if ((void *)(port + 2) > end || (void *)(field + 1) > end)
@@ -125,6 +130,35 @@ static __always_inline int rewrite(void *ctx, const struct packet *pkt, const st
 	if (udp && !*field)
 		*field = 0xffff;
 	return 0;
+}
+
+/* The same as global functions, for where the stack has no room for it. */
+__noinline int rewrite4_xdp(struct xdp_md *ctx, struct packet *pkt, struct tuple *to)
+{
+	return pkt && to ? rewrite(ctx, pkt, to, NT_PROGRAM_EXTERNAL_XDP, false) : -1;
+}
+
+__noinline int rewrite6_xdp(struct xdp_md *ctx, struct packet *pkt, struct tuple *to)
+{
+	return pkt && to ? rewrite(ctx, pkt, to, NT_PROGRAM_EXTERNAL_XDP, true) : -1;
+}
+
+__noinline int rewrite4_skb(struct __sk_buff *ctx, struct packet *pkt, struct tuple *to)
+{
+	return pkt && to ? rewrite(ctx, pkt, to, NT_PROGRAM_EXTERNAL_INGRESS, false) : -1;
+}
+
+__noinline int rewrite6_skb(struct __sk_buff *ctx, struct packet *pkt, struct tuple *to)
+{
+	return pkt && to ? rewrite(ctx, pkt, to, NT_PROGRAM_EXTERNAL_INGRESS, true) : -1;
+}
+
+static __always_inline int rewrite_cold(void *ctx, struct packet *pkt, struct tuple *to,
+					const __u32 program, const bool v6)
+{
+	if (is_xdp(program))
+		return v6 ? rewrite6_xdp(ctx, pkt, to) : rewrite4_xdp(ctx, pkt, to);
+	return v6 ? rewrite6_skb(ctx, pkt, to) : rewrite4_skb(ctx, pkt, to);
 }
 
 #endif

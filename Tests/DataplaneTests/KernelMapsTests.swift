@@ -24,7 +24,7 @@ import Testing
             func answer() -> ScopeAnswer {
                 let hosts = (0..<Int(random.number(0...6) as UInt8)).map { _ in random.number(1...12) as UInt8 }
                 guard !hosts.isEmpty else {
-                    return .refused(random.one(of: [.noEndpoints, .noLocalEndpointsExternal, .noLocalBackend]))
+                    return .refused(random.one(of: [.noEndpoints, .noLocalEndpointsExternal]))
                 }
                 let members = hosts.map { host in
                     let address =
