@@ -213,6 +213,30 @@ static __always_inline int link_header_skb(struct __sk_buff *skb, const struct p
 	return bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
+/* Notes for a trace what the packet becomes. */
+static __always_inline void trace_rewrite(const struct tuple *to)
+{
+	struct nt_trace *record = trace();
+
+	if (!record)
+		return;
+	record->flags |= NT_TRACE_REWRITE;
+	record->src = to->src;
+	record->dst = to->dst;
+	record->sport = to->sport;
+	record->dport = to->dport;
+}
+
+/* Out of the path's device: the packet and its link header are as they shall be. */
+static __always_inline int leave(void *ctx, const struct nt_path *path, const __u32 program)
+{
+	if (is_xdp(program) && path->ifindex == packet_device(ctx, program))
+		return XDP_TX;
+	if (is_xdp(program) || path->flags & NT_PATH_NEIGHBOUR)
+		return bpf_redirect(path->ifindex, 0);
+	return bpf_redirect_neigh(path->ifindex, NULL, 0, 0);
+}
+
 /*
  * Sends the packet, translated as it is by now, out along `path`, with its hop limit decremented.
  * may_send() has been asked before it was translated.
@@ -231,17 +255,14 @@ static __always_inline int send_on(void *ctx, const struct packet *pkt, const st
 			return packet_drop(program);
 		__builtin_memcpy(eth->h_dest, path->destination, sizeof(eth->h_dest));
 		__builtin_memcpy(eth->h_source, path->source, sizeof(eth->h_source));
-		return path->ifindex == packet_device(ctx, program)
-			   ? XDP_TX
-			   : (int)bpf_redirect(path->ifindex, 0);
+		return leave(ctx, path, program);
 	}
 	/* Also where the neighbour is not known yet: it makes room for the header. */
 	if (link_header_skb(ctx, pkt, path, v6)) {
 		count(program, NT_DROP_REWRITE);
 		return packet_drop(program);
 	}
-	return path->flags & NT_PATH_NEIGHBOUR ? (int)bpf_redirect(path->ifindex, 0)
-					       : (int)bpf_redirect_neigh(path->ifindex, NULL, 0, 0);
+	return leave(ctx, path, program);
 }
 
 /*
