@@ -32,6 +32,16 @@ public enum EndedFlows: Sendable, Equatable {
         }
     }
 
+    /// What ends by either.
+    public func union(_ other: EndedFlows) -> EndedFlows {
+        switch (self, other) {
+        case (.of(let a), .of(let b)): .of(a.union(b))
+        case (.allBut(let a), .allBut(let b)): .allBut(a.intersection(b))
+        case (.allBut(let lasting), .of(let ended)), (.of(let ended), .allBut(let lasting)):
+            .allBut(lasting.subtracting(ended))
+        }
+    }
+
     /// Whether there is nothing to end.
     public var isEmpty: Bool { self == .of([]) }
 }

@@ -91,7 +91,8 @@ public struct Planner: Sendable {
         extents = try image.extents()
         for family in IPFamily.allCases {
             freeFrontends[family] = capacity.frontends - image.frontends.keys.count { $0.address.family == family }
-            freeRanges[family] = capacity.ranges - image.ranges.values.reduce(0) { $0 + $1.count { $0.family == family } }
+            freeRanges[family] =
+                capacity.ranges - image.ranges.values.reduce(0) { $0 + $1.count { $0.family == family } }
         }
         for (key, record) in image.frontends { addressUses[key.address, default: AddressUse()].add(record, 1) }
         for (id, name) in image.services { serviceIDs[name] = id }

@@ -115,7 +115,9 @@ public struct ModelMaps: Sendable {
             let (actual, wanted) = (try answer(question), desired.answer(question))
             // A frontend that is retired passes what an unknown port refuses.
             let isRetired = image.frontends[question.key]?.flags.contains(.retired) == true
-            guard actual == wanted || (isRetired && wanted == .unknownPort) else { throw Violation("\(question): is \(actual), should be \(wanted)") }
+            guard actual == wanted || (isRetired && wanted == .unknownPort) else {
+                throw Violation("\(question): is \(actual), should be \(wanted)")
+            }
         }
         var active: Set<TransportEndpoint> = []
         for frontend in desired.frontends.values {

@@ -31,6 +31,8 @@ public struct World: Sendable {
         public var frontends = 10
         /// Endpoints of each family and protocol.
         public var endpoints = 9
+        /// Whether packets may need a way out of the node: to remote backends from outside, or masqueraded.
+        public var needsRoutes = true
 
         /// Small numbers.
         public init() {}
@@ -75,10 +77,11 @@ public struct World: Sendable {
             }
         case 13:
             workloads[index]?.affinity = random.below(2) == 0 ? .none : .clientIP(timeoutSeconds: 60)
-            workloads[index]?.masquerade = Masquerade(external: random.below(2) == 0, internal: random.below(2) == 0)
+            let masquerade = Masquerade(external: random.below(2) == 0, internal: random.below(2) == 0)
+            workloads[index]?.masquerade = limits.needsRoutes ? masquerade : .never
             workloads[index]?.forwarding = random.below(2) == 0 ? .snat : .dsr
         default:
-            workloads[index]?.externalReachesRemote = random.below(2) == 0
+            workloads[index]?.externalReachesRemote = random.below(2) == 0 && limits.needsRoutes
             workloads[index]?.localPolicy = random.below(2) == 0
         }
     }

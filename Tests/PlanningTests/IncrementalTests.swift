@@ -65,7 +65,8 @@ import Testing
     }
 
     @Test func `What did not fit is programmed when room comes free`() throws {
-        var maps = ModelMaps(capacity: MapCapacity(frontends: 1, sets: 8, lines: 512, backends: 8, services: 8, ranges: 8))
+        var maps = ModelMaps(
+            capacity: MapCapacity(frontends: 1, sets: 8, lines: 512, backends: 8, services: 8, ranges: 8))
         var planner = try Planner(maps.image)
         let (a, b) = (World.backend(0, .v4, .tcp), World.backend(1, .v4, .tcp))
         let (first, second) = (simpleFrontend(0, [a]), simpleFrontend(1, [b]))

@@ -90,7 +90,8 @@ private struct Life {
         var random = SeededGenerator(seed: seed)
         var world = World()
         var life = Life(
-            maps: ModelMaps(capacity: MapCapacity(frontends: 24, sets: 24, lines: 600, backends: 48, services: 10, ranges: 8)))
+            maps: ModelMaps(
+                capacity: MapCapacity(frontends: 24, sets: 24, lines: 600, backends: 48, services: 10, ranges: 8)))
         for _ in 0..<40 {
             switch random.below(6) {
             case 0, 1:
