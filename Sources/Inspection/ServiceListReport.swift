@@ -114,6 +114,12 @@ public struct FrontendView: Encodable, Sendable {
         if forwarding == "dsr", scope.scope == external.scope { options.append("dsr") }
         return options
     }
+
+    /// The same of both scopes, and of the whole.
+    var options: [String] {
+        (affinity == nil ? [] : ["affinity"]) + options(external)
+            + options(`internal`).filter { !options(external).contains($0) }
+    }
 }
 
 /// Frontends, one to a row.
@@ -126,13 +132,15 @@ public struct ServiceListReport: Report {
         var table = TextTable(
             [
                 .left("SERVICE"), .left("KIND"), .left("FRONTEND"), .left("EXTERNAL"), .left("INTERNAL"),
-                .right("SERVICE-ID").wide, .right("EXTERNAL-SET").wide, .right("INTERNAL-SET").wide, .left("STATE"),
+                .right("SERVICE-ID").wide, .right("EXTERNAL-SET").wide, .right("INTERNAL-SET").wide,
+                .left("OPTIONS").wide, .left("STATE"),
             ], detail)
         for frontend in frontends {
             table.add([
                 frontend.title, frontend.kind.rawValue, frontend.endpoint, frontend.external.summary,
                 frontend.internal.summary, "\(frontend.serviceID)", frontend.external.set.map(String.init) ?? "",
-                frontend.internal.set.map(String.init) ?? "", frontend.retired ? "retired" : "active",
+                frontend.internal.set.map(String.init) ?? "", frontend.options.joined(separator: ","),
+                frontend.retired ? "retired" : "active",
             ])
         }
         return table.render()

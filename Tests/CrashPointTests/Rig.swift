@@ -125,7 +125,7 @@ extension Rig {
             for program in Self.programs(question.scope) {
                 for _ in 0..<3 {
                     let packet = Packet(source: client(question), destination: question.key, isFirst: true)
-                    try check(try datapath.fate(of: packet, in: program), answer, question)
+                    try check(try datapath.fate(of: packet, in: program), program, answer, question)
                     probes += 1
                 }
             }
@@ -140,11 +140,15 @@ extension Rig {
         probes = 0
     }
 
-    private func check(_ fate: Fate, _ answer: Answer, _ question: Question) throws {
+    private func check(
+        _ fate: Fate, _ program: DatapathProgram, _ answer: Answer, _ question: Question
+    ) throws {
         let isRight =
             switch (answer, fate) {
             case (.notAService, .passed(question.key)), (.outOfRange, .dropped): true
-            case (.refused, .dropped), (.refused, .answered): true
+            case (.refused(.noEndpoints), .answered), (.refused, .dropped): true
+            // Where XDP cannot send, tc answers.
+            case (.refused(.noEndpoints), .passed(question.key)): program == .externalXDP
             // Nobody has told the programs where ClusterIPs are.
             case (.unknownPort, .passed(question.key)): true
             case (.spread, .passed(let endpoint)): answer.endpoints.contains(endpoint)
@@ -196,7 +200,7 @@ extension Rig {
             return
         }
         let answer = try model.answer(flow.question)
-        try check(fate, answer, flow.question)
+        try check(fate, flow.program, answer, flow.question)
         guard case .spread = answer, case .passed(let endpoint) = fate,
             let record = model.image.frontends[packet.destination],
             case .set(let set) = flow.question.scope == .external ? record.external : record.internal
