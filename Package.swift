@@ -153,14 +153,14 @@ let package = Package(
             "Dataplane",
             [
                 "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
-                "NeedletailABI", "TestSupport",
+                "NeedletailABI", "NetLab", "Netlink", "TestSupport",
             ]),
         tests(
             "Topology",
             [
                 "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
                 "Resolver",
-                "ServiceModel", "Maglev", "TestSupport", "needletail-agent", "needletail",
+                "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

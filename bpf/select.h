@@ -5,6 +5,20 @@
 
 #include "flow.h"
 
+static __always_inline struct nt_address *address_lookup(const struct nt_addr *addr, const bool v6)
+{
+	if (v6) {
+		struct nt_address_key6 key;
+
+		copy_address(key.addr, addr->w, true);
+		return bpf_map_lookup_elem(&nt_addresses6, &key);
+	} else {
+		struct nt_address_key4 key = {.addr = {addr->w[0]}};
+
+		return bpf_map_lookup_elem(&nt_addresses4, &key);
+	}
+}
+
 static __always_inline struct nt_frontend *frontend_lookup(const struct tuple *t,
 							   union frontend_key *key, const bool v6)
 {

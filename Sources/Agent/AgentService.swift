@@ -30,7 +30,10 @@ public struct AgentService: Service {
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
         let endings = Inbox<EndedFlows>()
-        let reconciler = try Reconciler(configuration, datapath, logger, endFlows: { endings.put($0) })
+        // Rounds of the collector: every so often, and at once when a map is full.
+        let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let reconciler = try Reconciler(
+            configuration, datapath, logger, endFlows: { endings.put($0) }, makeRoom: { round.yield() })
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
@@ -43,14 +46,22 @@ public struct AgentService: Service {
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(interval))) != nil {
                     inbox.put(.tick)
+                    round.yield()
+                }
+            }
+            group.addTask {
+                for await _ in rounds {
+                    let begun = ContinuousClock.now
                     do {
-                        let hasCandidates = await reconciler.beginCollection()
-                        let pass = try await collector.pass(afterGracePeriod: hasCandidates)
+                        let candidates = await reconciler.beginCollection()
+                        let pass = try await collector.pass(candidates)
                         if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
-                        if hasCandidates { await reconciler.endCollection(inUse: pass.usage) }
+                        if !candidates.isEmpty { await reconciler.endCollection(inUse: pass.usage) }
                     } catch {
                         logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
                     }
+                    // However large the table is, going through it is a small part of what the node does.
+                    try? await Task.sleep(for: (ContinuousClock.now - begun) * 9)
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }

@@ -13,11 +13,11 @@ struct FlowCollector {
         self.timeouts = timeouts
     }
 
-    /// Removes expired flows and notes what the others name. After a grace period no program is left that could begin
-    /// a flow by what a frontend said before.
-    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
-        if afterGracePeriod { GracePeriod.wait() }
-        return try table.collect(timeouts)
+    /// Removes expired flows and notes which candidates the others name. After a grace period no program is left that
+    /// could begin a flow by what a frontend said before.
+    func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass {
+        if !candidates.isEmpty { GracePeriod.wait() }
+        return try table.collect(timeouts, noting: candidates)
     }
 
     /// Ends UDP flows, when no program is left that could begin one of them.
@@ -38,9 +38,7 @@ actor CollectorThread {
         self.collector = collector
     }
 
-    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
-        try collector.pass(afterGracePeriod: afterGracePeriod)
-    }
+    func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass { try collector.pass(candidates) }
 
     func end(_ flows: EndedFlows) throws -> Int { try collector.end(flows) }
 }

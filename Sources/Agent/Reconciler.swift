@@ -50,7 +50,9 @@ actor Reconciler {
     private var candidates = ReclaimCandidates()
     /// Changes of devices were missed and have not been listed since.
     private var devicesAreStale = false
-    private var lastForcedReclaim: ContinuousClock.Instant?
+    /// Has the flow table looked through soon, so that there is room again.
+    private let makeRoom: @Sendable () -> Void
+    private var lastCallForRoom: ContinuousClock.Instant?
     private var meta: nt_meta
     /// What the programs know of the node.
     private var node: NodeState
@@ -61,8 +63,9 @@ actor Reconciler {
 
     init(
         _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
-        endFlows end: @escaping @Sendable (EndedFlows) -> Void
+        endFlows end: @escaping @Sendable (EndedFlows) -> Void, makeRoom: @escaping @Sendable () -> Void
     ) throws {
+        self.makeRoom = makeRoom
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
@@ -223,17 +226,13 @@ actor Reconciler {
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
-            var plan = try nextPlan()
-            var writes = plan.writes.count
+            let plan = try nextPlan()
+            let writes = plan.writes.count
             try perform(plan.writes)
             if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
-            if planner.hasShortage, try reclaimNow() > 0 {
-                plan = planner.plan(DesiredChanges())
-                writes += plan.writes.count
-                try perform(plan.writes)
-            }
-            reported.report(plan.problems.map(\.description), as: .capacity, logger)
-            isDirty = false
+            // What there may be room for soon need not be told of, but tried again.
+            isDirty = callForRoom()
+            if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
             try noteSync(failed: false)
             if writes > 0 {
                 logger.info(
@@ -293,10 +292,10 @@ actor Reconciler {
 
     // MARK: Collection
 
-    /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
-    func beginCollection() -> Bool {
+    /// Notes what is named by no frontend, before the flow table is looked through.
+    func beginCollection() -> ReclaimCandidates {
         candidates = isPlannerCurrent ? ReclaimCandidates(planner.image) : ReclaimCandidates()
-        return !candidates.isEmpty
+        return candidates
     }
 
     /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
@@ -306,23 +305,23 @@ actor Reconciler {
         } catch {
             logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
         }
+        if isDirty { sync() }
     }
 
-    /// The same at once, when a map is full; but a shortage that lasts must not cost a look through the flow table at
-    /// every change.
-    private func reclaimNow() throws -> Int {
+    /// The same soon, when a map is full; but a shortage that lasts must not cost a look through the flow table at
+    /// every change. Returns whether there may be room soon.
+    private func callForRoom() -> Bool {
         let interval = Duration.seconds(configuration.collectInterval)
-        guard lastForcedReclaim.map({ .now - $0 >= interval }) ?? true, beginCollection() else { return 0 }
-        lastForcedReclaim = .now
-        // A collection that began before must not free by these, whatever happens here.
-        defer { candidates = ReclaimCandidates() }
-        let collector = FlowCollector(datapath, configuration.datapath.timeouts)
-        return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
+        guard planner.hasShortage, lastCallForRoom.map({ .now - $0 >= interval }) ?? true,
+            !ReclaimCandidates(planner.image).isEmpty
+        else { return false }
+        lastCallForRoom = .now
+        makeRoom()
+        return true
     }
 
-    @discardableResult
-    private func reclaim(inUse: FlowUsage) throws -> Int {
-        guard isPlannerCurrent, !candidates.isEmpty else { return 0 }
+    private func reclaim(inUse: FlowUsage) throws {
+        guard isPlannerCurrent, !candidates.isEmpty else { return }
         var inUse = inUse
         // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
         // a map that was full once stays full.
@@ -333,7 +332,6 @@ actor Reconciler {
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
-        return writes.count
     }
 }
 

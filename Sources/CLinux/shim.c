@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -124,6 +128,55 @@ int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
 	if (fd < 0)
 		return -errno;
 	int result = negated(ioctl(fd, SIOCETHTOOL, &request));
+	close(fd);
+	return result;
+}
+
+int nt_receive_icmp_error(int fd, struct nt_icmp_error *error)
+{
+	_Alignas(struct cmsghdr) char control[512];
+	char data[1];
+	struct iovec vector = {.iov_base = data, .iov_len = sizeof data};
+	struct msghdr message = {.msg_iov = &vector,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof control};
+
+	if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return -errno;
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part;
+	     part = CMSG_NXTHDR(&message, part)) {
+		bool v4 = part->cmsg_level == SOL_IP && part->cmsg_type == IP_RECVERR;
+		bool v6 = part->cmsg_level == SOL_IPV6 && part->cmsg_type == IPV6_RECVERR;
+		if (!v4 && !v6)
+			continue;
+		const struct sock_extended_err *what = (const void *)CMSG_DATA(part);
+		const void *sender = SO_EE_OFFENDER(what);
+		if (what->ee_origin != SO_EE_ORIGIN_ICMP && what->ee_origin != SO_EE_ORIGIN_ICMP6)
+			return 0;
+		*error = (struct nt_icmp_error){.type = what->ee_type,
+						.code = what->ee_code,
+						.family = v4 ? AF_INET : AF_INET6,
+						.information = what->ee_info};
+		if (v4)
+			memcpy(error->sender, &((const struct sockaddr_in *)sender)->sin_addr, 4);
+		else
+			memcpy(error->sender, &((const struct sockaddr_in6 *)sender)->sin6_addr,
+			       16);
+		return 1;
+	}
+	return 0;
+}
+
+int nt_send_frame(int device, const void *bytes, size_t length)
+{
+	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = device};
+	// No protocol: it is for sending alone.
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	ssize_t sent = sendto(fd, bytes, length, 0, (const struct sockaddr *)&to, sizeof to);
+	int result = sent < 0 ? -errno : 0;
 	close(fd);
 	return result;
 }

@@ -120,6 +120,7 @@ public struct FlowTuple: Sendable, Hashable {
 protocol WireFlowKey {
     init(_ tuple: FlowTuple, _ direction: FlowDirection)
     var tuple: FlowTuple? { get }
+    var transport: TransportProtocol? { get }
     var flowDirection: FlowDirection? { get }
 }
 
@@ -136,6 +137,8 @@ extension nt_flow_key4: WireFlowKey {
             IPAddress(words: (src, 0, 0, 0), .v4), sport, IPAddress(words: (dst, 0, 0, 0), .v4), dport, `protocol`)
     }
 
+    var transport: TransportProtocol? { TransportProtocol(rawValue: `protocol`) }
+
     var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
@@ -150,6 +153,8 @@ extension nt_flow_key6: WireFlowKey {
     var tuple: FlowTuple? {
         FlowTuple(IPAddress(words: src, .v6), sport, IPAddress(words: dst, .v6), dport, `protocol`)
     }
+
+    var transport: TransportProtocol? { TransportProtocol(rawValue: `protocol`) }
 
     var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }

@@ -59,6 +59,14 @@ extension NetlinkSocket {
         try request(message, isUp ? "set up" : "set down", on: "interface \(index)")
     }
 
+    /// Sets the largest IP packet an interface takes, in bytes.
+    public mutating func setMTU(_ index: UInt32, _ bytes: UInt32) throws(NetlinkError) {
+        var message = NetlinkMessage(type: RTM_NEWLINK, flags: NLM_F_REQUEST | NLM_F_ACK)
+        message.header(ifinfomsg(index: index))
+        message.attribute(IFLA_MTU, value: bytes)
+        try request(message, "set MTU \(bytes)", on: "interface \(index)")
+    }
+
     /// Makes a veth pair; both ends are down at first. It goes away with either end or either namespace.
     public mutating func createVeth(_ end: VethEnd, peer: VethEnd) throws(NetlinkError) {
         var message = NetlinkMessage(

@@ -21,6 +21,7 @@ final class TestDatapath {
     let directory: String
     let pins: PinDirectory
     let datapath: Datapath
+    let settings: DatapathSettings
     private(set) var image: MapImage
 
     init() throws {
@@ -36,6 +37,7 @@ final class TestDatapath {
         settings.maxServices = 64
         settings.maxTCPFlows = 1024
         settings.maxUDPFlows = 1024
+        self.settings = settings
         datapath = try Datapath.load(settings, pins: pins)
         image = try KernelMaps(datapath.maps).read()
     }

@@ -4,8 +4,8 @@ import Foundation
 import Inspection
 import NeedletailABI
 import NetTypes
-import Resolver
 import Planning
+import Resolver
 import Testing
 
 /// What people see, text for text where it does not depend on the kernel.

@@ -9,7 +9,7 @@ import Testing
 /// A planner that is kept between plans, against one that compares everything each time.
 @Suite struct IncrementalTests {
     /// What became of a state, as a source that knows it would tell.
-    private func changes(from old: DesiredState, to new: DesiredState) -> DesiredChanges {
+    static func changes(from old: DesiredState, to new: DesiredState) -> DesiredChanges {
         var tracker = DesiredTracker()
         var changes = DesiredChanges()
         let name = ObjectName(namespace: "", name: "all")
@@ -45,7 +45,7 @@ import Testing
             for step in 0..<30 {
                 world.mutate(1 + random.below(6), &random)
                 let next = world.desired
-                let plan = planner.plan(changes(from: desired, to: next))
+                let plan = planner.plan(Self.changes(from: desired, to: next))
                 try perform(plan.writes, &planner, &maps)
                 desired = next
                 let whole = try Planner.plan(from: maps.image, to: desired)
@@ -75,7 +75,7 @@ import Testing
         #expect(plan.problems.map(\.resource) == [.frontends4])
         try perform(plan.writes, &planner, &maps)
         let one = DesiredState(frontends: [second], backends: [b])
-        try perform(planner.plan(changes(from: both, to: one)).writes, &planner, &maps)
+        try perform(planner.plan(Self.changes(from: both, to: one)).writes, &planner, &maps)
         #expect(planner.hasShortage)
         let candidates = ReclaimCandidates(maps.image)
         try perform(

@@ -52,6 +52,22 @@ enum nt_offload {
 // namespace.
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on);
 
+// What an ICMP or ICMPv6 message said about something that a socket had sent.
+struct nt_icmp_error {
+	uint8_t type;
+	uint8_t code;
+	uint8_t family; // AF_INET or AF_INET6
+	uint8_t sender[16];
+	uint32_t information; // the MTU, of messages that tell one
+};
+
+// Takes the oldest error from the queue of a socket with IP_RECVERR or IPV6_RECVERR set. Returns 1;
+// 0 when it was not by ICMP; -EAGAIN when there is none.
+int nt_receive_icmp_error(int fd, struct nt_icmp_error *error);
+
+// Sends a frame, link header and all, out of a device of the calling thread's network namespace.
+int nt_send_frame(int device, const void *bytes, size_t length);
+
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
 
