@@ -29,9 +29,11 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
+        let endings = Inbox<EndedFlows>()
         // Rounds of the collector: every so often, and at once when a map is full.
         let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let reconciler = try Reconciler(configuration, datapath, logger) { round.yield() }
+        let reconciler = try Reconciler(
+            configuration, datapath, logger, endFlows: { endings.put($0) }, makeRoom: { round.yield() })
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
@@ -63,13 +65,31 @@ public struct AgentService: Service {
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
+            group.addTask { await endings.forEachBatch { await end($0, collector, endings) } }
             try? await gracefulShutdown()
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
+            endings.finish()
             group.cancelAll()
         }
         nodeLock.release()
         lock.release()
+    }
+
+    /// On the collector's thread: changes of endpoints do not wait for it.
+    private func end(
+        _ flows: [EndedFlows], _ collector: CollectorThread, _ endings: Inbox<EndedFlows>
+    ) async {
+        let ended = flows.reduce(EndedFlows.of([])) { $0.union($1) }
+        do {
+            let entries = try await collector.end(ended)
+            if entries > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(entries)"]) }
+        } catch {
+            logger.error(
+                "cannot end UDP flows of endpoints that are gone; it is tried again", metadata: ["reason": "\(error)"])
+            try? await Task.sleep(for: .seconds(1))
+            endings.put(ended)
+        }
     }
 
     /// Beside everything else: the verifier takes its time, and the datapath does without.

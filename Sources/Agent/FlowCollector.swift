@@ -19,6 +19,12 @@ struct FlowCollector {
         if !candidates.isEmpty { GracePeriod.wait() }
         return try table.collect(timeouts, noting: candidates)
     }
+
+    /// Ends UDP flows, when no program is left that could begin one of them.
+    func end(_ flows: EndedFlows) throws -> Int {
+        GracePeriod.wait()
+        return try table.end(flows)
+    }
 }
 
 /// The collector's thread.
@@ -33,4 +39,6 @@ actor CollectorThread {
     }
 
     func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass { try collector.pass(candidates) }
+
+    func end(_ flows: EndedFlows) throws -> Int { try collector.end(flows) }
 }

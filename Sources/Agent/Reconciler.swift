@@ -26,12 +26,14 @@ actor Reconciler {
     private let datapath: Datapath
     private let logger: Logger
     private let executor = QueueExecutor(label: "needletail.reconciler")
+    /// Who ends the UDP flows that must not go on; not to be waited for.
+    private let end: @Sendable (EndedFlows) -> Void
 
     private var devices: Devices
     private var kernelMaps: KernelMaps
     private var planner: Planner
     private var catalog = Catalog()
-    private var resolver = Resolver()
+    private let resolver: Resolver
     private var context: NodeContext
     private var desired = DesiredTracker()
     /// What has become of the desired state since the last plan.
@@ -61,12 +63,14 @@ actor Reconciler {
 
     init(
         _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
-        makeRoom: @escaping @Sendable () -> Void
+        endFlows end: @escaping @Sendable (EndedFlows) -> Void, makeRoom: @escaping @Sendable () -> Void
     ) throws {
         self.makeRoom = makeRoom
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
+        self.end = end
+        resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
@@ -130,10 +134,9 @@ actor Reconciler {
         var state = node
         if meta.syncs > 0, isRangeStale {
             isRangeStale = false
+            let bounds = IPFamily.allCases.compactMap { planner.clusterIPs($0) }
             state = NodeState(
-                clusterIPs: planner.image.frontends.lazy.filter { $0.value.flags.contains(.clusterIP) }
-                    .map(\.key.address),
-                serviceCIDRs: serviceCIDRs)
+                clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
         guard state != node else { return }
@@ -142,7 +145,7 @@ actor Reconciler {
     }
 
     /// All prefixes that ClusterIPs are taken from.
-    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs }
+    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs + catalog.clusterIPRanges }
 
     // MARK: Input
 
@@ -157,6 +160,7 @@ actor Reconciler {
         }
         let changes = catalog.apply(batch.events)
         if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
     }
@@ -225,6 +229,7 @@ actor Reconciler {
             let plan = try nextPlan()
             let writes = plan.writes.count
             try perform(plan.writes)
+            if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
             // What there may be room for soon need not be told of, but tried again.
             isDirty = callForRoom()
             if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
@@ -271,7 +276,7 @@ actor Reconciler {
         for write in writes {
             planner.performed(write)
             candidates.keep(namedBy: write)
-            if case .frontend = write { isRangeStale = true }
+            if case .address = write { isRangeStale = true }
         }
     }
 

@@ -226,6 +226,41 @@ public struct FlowTable: Sendable {
         return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
     }
 
+    /// Removes the entries of UDP flows that must not go on, both directions: the next packet begins a new flow.
+    ///
+    /// What is stored meanwhile may be missed: programs that could still begin such a flow must have ended (see
+    /// `GracePeriod`).
+    ///
+    /// - Returns: how many entries.
+    @discardableResult
+    public func end(_ ended: EndedFlows) throws -> Int {
+        guard !ended.isEmpty else { return 0 }
+        return try end(ended, in: maps.flows4.udp) + end(ended, in: maps.flows6.udp)
+    }
+
+    private func end<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
+        _ ended: EndedFlows, in map: BPFMap<Key, Value>
+    ) throws -> Int {
+        func hasEnded(_ head: nt_flow) -> Bool {
+            // What names no service is no flow of a service.
+            head.service.rawValue != 0 && ended.contains(FlowOwner(service: head.service, backend: head.backend))
+        }
+        var count = 0
+        try map.forEachBatch { keys, values in
+            for index in keys.indices where hasEnded(values[index].head) {
+                let key = keys[index]
+                // A packet may have begun a new flow since: what is taken out is looked at once more, and put back.
+                guard let value = try map.lookupAndDelete(key) else { continue }
+                if hasEnded(value.head) {
+                    count += 1
+                } else {
+                    try? map.update(key, value, mode: .noExist)
+                }
+            }
+        }
+        return count
+    }
+
     private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
         _ map: BPFMap<Key, Value>, _ matches: (FlowEntry) -> Bool
     ) throws -> Int {

@@ -84,11 +84,14 @@ struct ExecutableTests {
                   external:
                     backends: 1
                     explanation: 1 backend of set 1
+                    masquerade: false
                     scope: external
                     set: 1
+                  forwarding: snat
                   internal:
                     backends: 3
                     explanation: 3 backends of set 2
+                    masquerade: false
                     scope: internal
                     set: 2
                   kind: NodePort
