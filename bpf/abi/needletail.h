@@ -261,7 +261,8 @@ struct nt_flow6 {
 /* ---- affinity: LRU hash ---- */
 
 struct nt_affinity_key {
-	struct nt_addr client; /* for sockets: w[0..1] the cookie of their network namespace */
+	/* for sockets: w[0..1] the cookie of their network namespace, w[2..3] all ones */
+	struct nt_addr client;
 	nt_service_id service;
 };
 
@@ -300,6 +301,30 @@ struct nt_device {
 	__be32
 	    addr4[1]; /* the source of what is masqueraded out of it; 0: none, the node's is used */
 	__be32 addr6[4];
+};
+
+/* ---- sockets: what the iterator over their storage is told and tells ---- */
+
+#define NT_ENDED_MAX 8192u
+
+/* Key of nt_ended: a backend that a service has no more, though others may. */
+struct nt_ended {
+	nt_service_id service;
+	nt_backend_id backend;
+};
+
+/* A UDP socket whose connection was led to a backend that serves its frontend no more; its
+ * addresses as sock_diag has them. */
+struct nt_stale_socket {
+	__u64 cookie;
+	__u64 netns; /* inode number of its network namespace */
+	struct nt_addr src;
+	struct nt_addr dst;
+	nt_port sport;
+	nt_port dport;
+	__u32 ifindex; /* it is bound to; 0: none */
+	__u16 family;  /* AF_INET or AF_INET6, the socket's own */
+	__u8 pad[6];
 };
 
 /* ---- counters: one struct per CPU ---- */
@@ -524,6 +549,8 @@ _Static_assert(sizeof(struct nt_path) == 20, "layout");
 _Static_assert(sizeof(struct nt_affinity_key) == 20, "layout");
 _Static_assert(sizeof(struct nt_fragment_key) == 40, "layout");
 _Static_assert(sizeof(struct nt_device) == 24, "layout");
+_Static_assert(sizeof(struct nt_ended) == 8, "layout");
+_Static_assert(sizeof(struct nt_stale_socket) == 64, "layout");
 _Static_assert(sizeof(struct nt_service_stats) == 72, "layout");
 _Static_assert(sizeof(struct nt_event) == 64, "layout");
 _Static_assert(sizeof(struct nt_trace) == 112, "layout");
