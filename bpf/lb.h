@@ -247,12 +247,13 @@ static __always_inline int masquerade(void *ctx, const struct packet *pkt,
 static __always_inline int choose(const struct packet *pkt, const struct frontend *frontend,
 				  struct decision *decision, const bool v6)
 {
-	struct nt_backend *backend =
-	    select_backend(frontend, &pkt->tuple.src, tuple_hash(&pkt->tuple, v6),
-			   pkt->tuple.protocol, &decision->facts.backend, v6);
+	nt_backend_id id = 0;
+	struct nt_backend *backend = select_backend(
+	    frontend, &pkt->tuple.src, tuple_hash(&pkt->tuple, v6), pkt->tuple.protocol, &id, v6);
 
 	if (!backend)
 		return NT_DROP_BAD_SLOT;
+	decision->facts.backend = id;
 	decision->to = pkt->tuple;
 	copy_address(decision->to.dst.w, backend->addr.w, v6);
 	decision->to.dport = backend->port;

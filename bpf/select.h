@@ -198,7 +198,9 @@ static __always_inline struct nt_backend *select_backend(const struct frontend *
 							 __u8 protocol, nt_backend_id *id,
 							 const bool v6)
 {
-	struct nt_set *set = bpf_map_lookup_elem(&nt_sets, &frontend->set);
+	/* Keys must not lie behind a global function's argument on Linux 6.1. */
+	nt_set_id set_id = frontend->set;
+	struct nt_set *set = bpf_map_lookup_elem(&nt_sets, &set_id);
 	struct nt_affinity_key key = {.service = frontend->service};
 	struct nt_backend *backend;
 

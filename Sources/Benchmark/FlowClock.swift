@@ -1,7 +1,7 @@
 internal import Glibc
 internal import NeedletailABI
 
-/// The datapath's clock. A flow's entries are written to at most once in a tick of 1.07 s, so whether a packet is its
+/// The datapath's clock. A flow's entries are written to at most once in a tick of 0.54 s, so whether a packet is its
 /// flow's first in the tick decides what it costs.
 enum FlowClock {
     /// Nanoseconds of the coarse monotonic clock, as the programs read it.

@@ -21,7 +21,7 @@ public struct PacketCase: Sendable, Hashable {
         case lruHit = "lru-hit"
         /// ``Floor/lruInsert``.
         case lruInsert = "lru-insert"
-        /// Data from clients; another packet of the flow came in the same tick of the flow clock (1.07 s).
+        /// Data from clients; another packet of the flow came in the same tick of the flow clock (0.54 s).
         case established
         /// Data from clients; the flow's first packet in the tick, which is when its entries are written to.
         case establishedFirst = "established-first"

@@ -21,7 +21,7 @@ public struct PacketSettings: Sendable {
     ///
     /// - Throws: ``BenchmarkError/unusableSetting(_:)`` for an empty list, or numbers below 1 or above 100,000,000.
     public init(
-        flows: [FlowCount], programs: [DatapathProgram] = DatapathProgram.allCases,
+        flows: [FlowCount], programs: [DatapathProgram] = DatapathProgram.attachable,
         families: [IPFamily] = IPFamily.allCases, runs: Int = 100_000, rounds: Int = 5, seconds: Int = 70
     ) throws(BenchmarkError) {
         guard !flows.isEmpty, !programs.isEmpty, !families.isEmpty else {

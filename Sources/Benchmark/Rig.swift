@@ -99,7 +99,9 @@ final class Rig {
     /// `tableFlows` is how many flows of each family the flow table holds, for all sets together.
     init(tableFlows: Int) throws {
         var settings = DatapathSettings()
-        settings.maxFlows = UInt32(tableFlows)
+        settings.maxTCPFlows = UInt32(tableFlows)
+        settings.maxUDPFlows = 1024
+        settings.newFlowLimit = 0
         settings.maxSlots = 1 << 16
         tableEntries = tableFlows * 2
         datapath = try Datapath.load(settings, pins: nil)
@@ -158,7 +160,7 @@ extension DatapathProgram {
     var side: ClientSide {
         switch self {
         case .externalXDP, .externalIngress, .externalEgress: .external
-        case .workloadIngress, .workloadEgress: .workload
+        case .workloadIngress, .workloadEgress, .socket: .workload
         }
     }
 

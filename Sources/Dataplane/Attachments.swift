@@ -50,7 +50,7 @@ public struct Attachment: Sendable, Hashable {
 
     init?(pinName: String) {
         let parts = pinName.split(separator: "-")
-        guard parts.count == 3, let program = DatapathProgram.allCases.first(where: { $0.name == parts[0] }),
+        guard parts.count == 3, let program = DatapathProgram.attachable.first(where: { $0.name == parts[0] }),
             let mechanism = Mechanism(rawValue: String(parts[1])), let interface = Int32(parts[2])
         else { return nil }
         self.init(program, interface, mechanism)
@@ -294,10 +294,10 @@ public struct Attachments: Sendable {
 }
 
 extension DatapathProgram {
-    /// The side of a device a tc program belongs to; `nil` for XDP.
+    /// The side of a device a tc program belongs to; `nil` for others.
     var direction: TrafficDirection? {
         switch self {
-        case .externalXDP: nil
+        case .externalXDP, .socket: nil
         case .externalIngress, .workloadIngress: .ingress
         case .externalEgress, .workloadEgress: .egress
         }

@@ -5,7 +5,17 @@ extension DatapathProgram: @retroactive CaseIterable {
     /// In the order of their numbers.
     public static var allCases: [DatapathProgram] { (0..<NT_PROGRAM_COUNT).compactMap(DatapathProgram.init(rawValue:)) }
 
-    /// The name of the program in the BPF object.
+    /// Those that are programs of the BPF object, and are attached to devices; ``socket`` stands for the programs of
+    /// the cgroup hooks together, as far as counting goes.
+    public static var attachable: [DatapathProgram] { allCases.filter { $0 != .socket } }
+
+    /// A number in a record; `nil` for one that is no program's.
+    init?(wire: UInt8) {
+        guard wire < NT_PROGRAM_COUNT else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+
+    /// The name of the program in the BPF object; of ``socket``, what its counters are shown under.
     public var name: String {
         switch self {
         case .externalXDP: "external_xdp"
@@ -13,6 +23,7 @@ extension DatapathProgram: @retroactive CaseIterable {
         case .externalEgress: "external_egress"
         case .workloadIngress: "workload_ingress"
         case .workloadEgress: "workload_egress"
+        case .socket: "socket"
         }
     }
 }
@@ -27,6 +38,8 @@ extension DatapathCounter: @retroactive CaseIterable {
         case passed
         /// It was translated.
         case translated
+        /// It was answered by the datapath itself; why is counted besides.
+        case answered
         /// A rare path was taken on the way.
         case fallback
         /// It was refused.
@@ -37,13 +50,17 @@ extension DatapathCounter: @retroactive CaseIterable {
     public var outcome: Class {
         switch self {
         case .passNotIP, .passNotService, .passOtherProtocol, .passFragment, .passMalformed, .passExtensionHeaders,
-            .passRetired:
+            .passRetired, .passToTC:
             .passed
-        case .forwardEstablished, .forwardNew, .reverseTranslated: .translated
-        case .flowPickedUp, .flowReselected, .flowRepaired, .flowPortRemapped, .flowStaleCleared, .raceRetried:
+        case .forwardEstablished, .forwardNew, .reverseTranslated, .icmpTranslated, .dsrEncapsulated, .dsrDecapsulated:
+            .translated
+        case .answerReset, .answerUnreachable, .answerEcho, .answerTimeExceeded, .answerTooBig: .answered
+        case .flowPickedUp, .flowReselected, .flowRepaired, .flowPortRemapped, .flowStaleCleared, .flowUntracked,
+            .raceRetried, .fragmentReordered:
             .fallback
-        case .dropNoEndpoints, .dropNoLocalEndpoints, .dropNoLocalBackend, .dropBadSlot, .dropFlowTable,
-            .dropPortClash, .dropRace, .dropRewrite:
+        case .dropNoEndpoints, .dropNoLocalEndpoints, .dropUnknownPort, .dropUnallocated, .dropSourceRange,
+            .dropBadSlot, .dropFlowTable, .dropPortClash, .dropFlood, .dropNoRoute, .dropHopLimit, .dropTooBig,
+            .dropAnswerLimit, .dropRace, .dropRewrite:
             .dropped
         }
     }
@@ -58,21 +75,39 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .passMalformed: "malformed"
         case .passExtensionHeaders: "extension-headers"
         case .passRetired: "retired-frontend"
+        case .passToTC: "to-tc"
         case .forwardEstablished: "forward-established"
         case .forwardNew: "forward-new"
         case .reverseTranslated: "reverse"
+        case .icmpTranslated: "icmp"
+        case .dsrEncapsulated: "dsr-encapsulated"
+        case .dsrDecapsulated: "dsr-decapsulated"
+        case .answerReset: "reset"
+        case .answerUnreachable: "unreachable"
+        case .answerEcho: "echo"
+        case .answerTimeExceeded: "time-exceeded"
+        case .answerTooBig: "too-big-sent"
         case .flowPickedUp: "picked-up"
         case .flowReselected: "reselected"
         case .flowRepaired: "repaired"
         case .flowPortRemapped: "port-remapped"
         case .flowStaleCleared: "stale-cleared"
+        case .flowUntracked: "untracked"
         case .raceRetried: "race-retried"
+        case .fragmentReordered: "fragment-reordered"
         case .dropNoEndpoints: "no-endpoints"
         case .dropNoLocalEndpoints: "no-local-endpoints"
-        case .dropNoLocalBackend: "no-local-backend"
+        case .dropUnknownPort: "unknown-port"
+        case .dropUnallocated: "unallocated"
+        case .dropSourceRange: "source-range"
         case .dropBadSlot: "bad-slot"
         case .dropFlowTable: "flow-table"
         case .dropPortClash: "port-clash"
+        case .dropFlood: "flood"
+        case .dropNoRoute: "no-route"
+        case .dropHopLimit: "hop-limit"
+        case .dropTooBig: "too-big"
+        case .dropAnswerLimit: "answer-limit"
         case .dropRace: "race"
         case .dropRewrite: "rewrite"
         }
@@ -83,26 +118,44 @@ extension DatapathCounter: @retroactive CaseIterable {
         switch self {
         case .passNotIP: "neither IPv4 nor IPv6"
         case .passNotService: "the destination is no frontend; on egress, no flow has this reply"
-        case .passOtherProtocol: "neither TCP nor UDP"
-        case .passFragment: "an IP fragment"
+        case .passOtherProtocol: "neither TCP nor UDP, nor what belongs to them"
+        case .passFragment: "an IP fragment of a datagram whose first fragment is not known"
         case .passMalformed: "lengths or headers contradict each other"
         case .passExtensionHeaders: "IPv6 extension headers: too many, too long, or source routed"
         case .passRetired: "a new flow to a frontend that has been removed"
+        case .passToTC: "left to tc, because XDP cannot send it on"
         case .forwardEstablished: "client to backend, flow known"
         case .forwardNew: "client to backend, flow created"
         case .reverseTranslated: "backend to client"
+        case .icmpTranslated: "an ICMP error about a translated flow"
+        case .dsrEncapsulated: "client to backend, encapsulated for the node that answers it"
+        case .dsrDecapsulated: "came encapsulated from the node the client addressed"
+        case .answerReset: "TCP reset sent"
+        case .answerUnreachable: "ICMP port unreachable sent"
+        case .answerEcho: "echo reply sent, in the name of a Service's address"
+        case .answerTimeExceeded: "ICMP time exceeded sent"
+        case .answerTooBig: "ICMP fragmentation needed, or packet too big, sent"
         case .flowPickedUp: "a TCP flow without an entry was picked up in the middle"
         case .flowReselected: "a flow got another backend: its own is gone, or a SYN reused its tuple"
         case .flowRepaired: "one direction of a flow had been evicted and was put back"
         case .flowPortRemapped: "the client's source port was changed: two flows had the same reply tuple"
         case .flowStaleCleared: "a direct connection took over the tuple of a closed flow"
+        case .flowUntracked: "too many new flows: forwarded without an entry"
         case .raceRetried: "a frontend changed under the lookup, which was repeated"
+        case .fragmentReordered: "a fragment waited for the first one of its datagram"
         case .dropNoEndpoints: "the Service has no usable endpoints"
         case .dropNoLocalEndpoints: "the traffic policy wants an endpoint on this node and there is none"
-        case .dropNoLocalBackend: "usable endpoints are on other nodes only, which outside traffic cannot reach yet"
+        case .dropUnknownPort: "no Service of this ClusterIP has the port"
+        case .dropUnallocated: "an address of the service CIDRs that no Service has"
+        case .dropSourceRange: "the source is not in loadBalancerSourceRanges"
         case .dropBadSlot: "a set, slot or backend that should exist does not: a bug, please report it"
         case .dropFlowTable: "the kernel refused a flow entry"
-        case .dropPortClash: "no free source port for a reply tuple that is taken"
+        case .dropPortClash: "no free source port for the reply tuple"
+        case .dropFlood: "too many new flows, and this one cannot go without an entry"
+        case .dropNoRoute: "no route to the backend, or back to the client"
+        case .dropHopLimit: "the hop limit ran out"
+        case .dropTooBig: "larger than the way out takes, and not to be fragmented"
+        case .dropAnswerLimit: "refused without a word: this source has been told often enough"
         case .dropRace: "a frontend changed under two lookups"
         case .dropRewrite: "the kernel refused to change the packet"
         }

@@ -23,8 +23,10 @@ public struct Datapath: Sendable {
     ///   kernel's own log otherwise. Nothing that is attached or pinned is changed then.
     public static func load(_ settings: DatapathSettings, pins: PinDirectory?) throws -> Datapath {
         var object = try open()
-        for (map, entries) in settings.sizes { try object.setMaxEntries(entries, ofMap: map) }
-        try object.setConstant("nt_config", to: settings.config)
+        for (map, entries) in try settings.sizes + flowSizes(settings, pins) {
+            try object.setMaxEntries(entries, ofMap: map)
+        }
+        try object.setConstant("nt_config", to: settings.config(tracing: false))
         let reused = try pins.map { try reuse($0, in: &object) } ?? []
         let loaded = try load(object)
         let maps = try DatapathMaps(loaded)
@@ -43,7 +45,7 @@ public struct Datapath: Sendable {
             }
         }
         var programs: [DatapathProgram: Program] = [:]
-        for program in DatapathProgram.allCases { programs[program] = try loaded.program(program.name) }
+        for program in DatapathProgram.attachable { programs[program] = try loaded.program(program.name) }
         return Datapath(pins: pins, maps: maps, programs: programs, adopted: !reused.isEmpty)
     }
 
@@ -54,8 +56,10 @@ public struct Datapath: Sendable {
     }
 
     static let mapNames = [
-        "nt_backends", "nt_counters", "nt_flows4", "nt_flows6", "nt_frontends4", "nt_frontends6", "nt_meta",
-        "nt_services", "nt_sets", "nt_slots",
+        "nt_addresses4", "nt_addresses6", "nt_affinity", "nt_answers", "nt_backends", "nt_counters", "nt_devices",
+        "nt_event_ctl", "nt_events", "nt_fragments", "nt_frontends4", "nt_frontends6", "nt_meta", "nt_node",
+        "nt_ranges4", "nt_ranges6", "nt_services", "nt_sets", "nt_slots", "nt_stats", "nt_tcp_flows4",
+        "nt_tcp_flows6", "nt_trace", "nt_udp_flows4", "nt_udp_flows6",
     ]
 
     private static func reuse(_ pins: PinDirectory, in object: inout BPFObject) throws -> Set<String> {
@@ -95,6 +99,27 @@ public struct Datapath: Sendable {
         return reused
     }
 
+    /// The flow tables' sizes in entries, two to a flow. What is pinned is good enough for who does not name a size: an
+    /// agent must not refuse to start because the machine's memory has changed.
+    private static func flowSizes(
+        _ settings: DatapathSettings, _ pins: PinDirectory?
+    ) throws -> [(map: String, entries: UInt32)] {
+        let memory = FlowCapacity.memory
+        let wanted = [
+            ("nt_tcp_flows", settings.maxTCPFlows, FlowCapacity.tcp(memory: memory)),
+            ("nt_udp_flows", settings.maxUDPFlows, FlowCapacity.udp(memory: memory)),
+        ]
+        return try wanted.flatMap { table, flows, automatic in
+            try ["4", "6"].map { family in
+                let map = table + family
+                if flows == nil, let pins, pins.exists("nt_meta"), pins.exists(map) {
+                    return (map, try MapInfo(pinnedAt: pins.map(map)).maxEntries)
+                }
+                return (map, (flows ?? automatic) * 2)
+            }
+        }
+    }
+
     private static func load(_ object: consuming BPFObject) throws -> LoadedObject {
         do {
             return try object.load()
@@ -118,13 +143,5 @@ public struct Datapath: Sendable {
                 """)
         }
         return error
-    }
-}
-
-extension DatapathSettings {
-    var config: nt_config {
-        nt_config(
-            remap_port_first: remapPorts.lowerBound, remap_port_last: remapPorts.upperBound,
-            udp_idle: UInt32(clamping: (Int128(timeouts.udpEstablished) * 1_000_000_000) >> Int128(NT_TICK_SHIFT)))
     }
 }

@@ -1,5 +1,6 @@
 public import BPF
 public import NeedletailABI
+internal import NetTypes
 public import Planning
 
 /// The datapath's maps, with their types.
@@ -12,9 +13,22 @@ public struct DatapathMaps: Sendable {
     let slots: BPFMap<UInt32, nt_slot_line>
     let backends: BPFMap<UInt32, nt_backend>
     let services: BPFMap<ServiceID, nt_service_info>
-    let flows4: BPFMap<nt_flow_key4, nt_flow4>
-    let flows6: BPFMap<nt_flow_key6, nt_flow6>
+    let flows4: FlowMaps<nt_flow_key4, nt_flow4>
+    let flows6: FlowMaps<nt_flow_key6, nt_flow6>
+    let affinity: BPFMap<nt_affinity_key, nt_affinity>
+    let fragments: BPFMap<nt_fragment_key, nt_fragment>
+    let ranges4: BPFMap<nt_range_key4, UInt32>
+    let ranges6: BPFMap<nt_range_key6, UInt32>
+    let addresses4: BPFMap<nt_address_key4, nt_address>
+    let addresses6: BPFMap<nt_address_key6, nt_address>
+    let devices: BPFMap<UInt32, nt_device>
+    let node: BPFMap<UInt32, nt_node>
+    /// The value is the programs' own, of two words.
+    let answers: BPFMap<nt_addr, UInt64>
     let counters: PerCPUMap<UInt32, nt_counters>
+    let statistics: PerCPUMap<ServiceID, nt_service_stats>
+    let eventControl: BPFMap<UInt32, nt_event_control>
+    let trace: BPFMap<UInt32, nt_trace>
     let meta: BPFMap<UInt32, nt_meta>
     /// Sizes as the kernel has them.
     public let capacity: MapCapacity
@@ -26,9 +40,21 @@ public struct DatapathMaps: Sendable {
         slots = try object.map("nt_slots")
         backends = try object.map("nt_backends")
         services = try object.map("nt_services")
-        flows4 = try object.map("nt_flows4")
-        flows6 = try object.map("nt_flows6")
+        flows4 = FlowMaps(tcp: try object.map("nt_tcp_flows4"), udp: try object.map("nt_udp_flows4"))
+        flows6 = FlowMaps(tcp: try object.map("nt_tcp_flows6"), udp: try object.map("nt_udp_flows6"))
+        affinity = try object.map("nt_affinity")
+        fragments = try object.map("nt_fragments")
+        ranges4 = try object.map("nt_ranges4")
+        ranges6 = try object.map("nt_ranges6")
+        addresses4 = try object.map("nt_addresses4")
+        addresses6 = try object.map("nt_addresses6")
+        devices = try object.map("nt_devices")
+        node = try object.map("nt_node")
+        answers = try object.map("nt_answers")
         counters = try object.perCPUMap("nt_counters")
+        statistics = try object.perCPUMap("nt_stats")
+        eventControl = try object.map("nt_event_ctl")
+        trace = try object.map("nt_trace")
         meta = try object.map("nt_meta")
         capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
     }
@@ -52,9 +78,23 @@ public struct DatapathMaps: Sendable {
             slots = try .open(pinnedAt: pins.map("nt_slots"))
             backends = try .open(pinnedAt: pins.map("nt_backends"))
             services = try .open(pinnedAt: pins.map("nt_services"))
-            flows4 = try .open(pinnedAt: pins.map("nt_flows4"))
-            flows6 = try .open(pinnedAt: pins.map("nt_flows6"))
+            flows4 = try FlowMaps(
+                tcp: .open(pinnedAt: pins.map("nt_tcp_flows4")), udp: .open(pinnedAt: pins.map("nt_udp_flows4")))
+            flows6 = try FlowMaps(
+                tcp: .open(pinnedAt: pins.map("nt_tcp_flows6")), udp: .open(pinnedAt: pins.map("nt_udp_flows6")))
+            affinity = try .open(pinnedAt: pins.map("nt_affinity"))
+            fragments = try .open(pinnedAt: pins.map("nt_fragments"))
+            ranges4 = try .open(pinnedAt: pins.map("nt_ranges4"))
+            ranges6 = try .open(pinnedAt: pins.map("nt_ranges6"))
+            addresses4 = try .open(pinnedAt: pins.map("nt_addresses4"))
+            addresses6 = try .open(pinnedAt: pins.map("nt_addresses6"))
+            devices = try .open(pinnedAt: pins.map("nt_devices"))
+            node = try .open(pinnedAt: pins.map("nt_node"))
+            answers = try .open(pinnedAt: pins.map("nt_answers"))
             counters = try .open(pinnedAt: pins.map("nt_counters"))
+            statistics = try .open(pinnedAt: pins.map("nt_stats"))
+            eventControl = try .open(pinnedAt: pins.map("nt_event_ctl"))
+            trace = try .open(pinnedAt: pins.map("nt_trace"))
             capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
         } catch let error as BPFError where error.code == .layoutMismatch {
             throw DatapathError.foreignState(pins.root, error.description)
@@ -73,6 +113,17 @@ public struct DatapathMaps: Sendable {
     public func store(_ record: nt_meta) throws(BPFError) {
         try meta.update(0, record)
     }
+}
+
+/// The flow tables of a family.
+struct FlowMaps<Key: BitwiseCopyable, Value: BitwiseCopyable>: Sendable {
+    let tcp: BPFMap<Key, Value>
+    let udp: BPFMap<Key, Value>
+
+    var all: [BPFMap<Key, Value>] { [tcp, udp] }
+
+    /// The one that flows of the protocol are in.
+    subscript(transport: TransportProtocol) -> BPFMap<Key, Value> { transport == .udp ? udp : tcp }
 }
 
 extension MapCapacity {

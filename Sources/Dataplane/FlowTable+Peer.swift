@@ -9,8 +9,8 @@ extension FlowTable {
         let direction: FlowDirection = flow.direction == .forward ? .reverse : .forward
         let found =
             switch tuple.source.address.family {
-            case .v4: try entry(nt_flow_key4(tuple, direction), in: maps.flows4)
-            case .v6: try entry(nt_flow_key6(tuple, direction), in: maps.flows6)
+            case .v4: try entry(nt_flow_key4(tuple, direction), in: maps.flows4[flow.transport])
+            case .v6: try entry(nt_flow_key6(tuple, direction), in: maps.flows6[flow.transport])
             }
         guard let found, found.rewritten == flow.onWire.reversed else { return nil }
         return found

@@ -24,6 +24,12 @@ public struct FlowEntry: Sendable, Hashable {
         public static let rst = Flags(rawValue: NT_FLOW_RST)
         /// The client's port was changed.
         public static let remapped = Flags(rawValue: NT_FLOW_REMAPPED)
+        /// The source was changed to an address of this node.
+        public static let masqueraded = Flags(rawValue: NT_FLOW_MASQUERADED)
+        /// Sent on encapsulated; the backend's node answers the client.
+        public static let dsr = Flags(rawValue: NT_FLOW_DSR)
+        /// Came encapsulated from another node; this one answers the client.
+        public static let dsrReply = Flags(rawValue: NT_FLOW_DSR_REPLY)
     }
 
     /// Where a flow is in its life.
@@ -50,9 +56,9 @@ public struct FlowEntry: Sendable, Hashable {
     public var service: ServiceID
     /// State bits.
     public var flags: Flags
-    /// Seconds since the first packet, to about a second.
+    /// Seconds since the first packet, to about half a second.
     public var age: Int
-    /// Seconds since the last packet in either direction, to about a second.
+    /// Seconds since the last packet in either direction, to about half a second.
     public var idle: Int
 
     /// The protocol.
@@ -62,7 +68,8 @@ public struct FlowEntry: Sendable, Hashable {
     public var state: State {
         if flags.contains(.rst) || flags.isSuperset(of: [.finForward, .finReverse]) { return .closed }
         if !flags.isDisjoint(with: [.finForward, .finReverse]) { return .closing }
-        return flags.contains(.replied) ? .established : .opening
+        // Replies of an encapsulated flow do not pass this node.
+        return flags.isDisjoint(with: [.replied, .dsr]) ? .opening : .established
     }
 
     /// The client, the frontend it addresses and the backend it reaches, from either direction's entry.
@@ -123,8 +130,16 @@ public struct FlowTable: Sendable {
     /// Calls `body` with each entry, both directions. The table changes meanwhile: see `BPFMap.forEachBatch`.
     public func forEach(_ body: (FlowEntry) throws -> Void) throws {
         let now = Self.currentTick()
-        try maps.flows4.forEach { key, value in if let flow = FlowEntry(key, value, now) { try body(flow) } }
-        try maps.flows6.forEach { key, value in if let flow = FlowEntry(key, value, now) { try body(flow) } }
+        try Self.forEach(maps.flows4, now, body)
+        try Self.forEach(maps.flows6, now, body)
+    }
+
+    private static func forEach<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
+        _ maps: FlowMaps<Key, Value>, _ now: UInt32, _ body: (FlowEntry) throws -> Void
+    ) throws {
+        for map in maps.all {
+            try map.forEach { key, value in if let flow = FlowEntry(key, value, now) { try body(flow) } }
+        }
     }
 
     /// What a pass over the table found and did.
@@ -140,8 +155,8 @@ public struct FlowTable: Sendable {
     /// Removes what has been idle for too long, and notes what the rest names.
     public func collect(_ timeouts: FlowTimeouts) throws -> Pass {
         var pass = Pass()
-        try collect(maps.flows4, .v4, timeouts, &pass)
-        try collect(maps.flows6, .v6, timeouts, &pass)
+        for map in maps.flows4.all { try collect(map, .v4, timeouts, &pass) }
+        for map in maps.flows6.all { try collect(map, .v6, timeouts, &pass) }
         return pass
     }
 
@@ -182,7 +197,8 @@ public struct FlowTable: Sendable {
     ///
     /// - Returns: how many flows.
     public func flush(_ matches: (FlowEntry) -> Bool) throws -> Int {
-        try flush(maps.flows4, matches) + flush(maps.flows6, matches)
+        let flows4 = try maps.flows4.all.reduce(0) { try $0 + flush($1, matches) }
+        return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
     }
 
     private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
@@ -204,7 +220,8 @@ public struct FlowTable: Sendable {
 
 extension FlowUsage {
     fileprivate mutating func note(_ flow: FlowEntry) {
-        backends.insert(flow.backend)
+        // What answers a connection of the node itself has an entry, and no backend.
+        if flow.backend.rawValue != 0 { backends.insert(flow.backend) }
         services.insert(flow.service)
         frontends.insert(flow.parties.frontend)
     }

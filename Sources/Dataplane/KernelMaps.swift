@@ -146,13 +146,22 @@ public struct KernelMaps: ~Copyable {
     /// Fills an extent through shared memory: nothing reads it before its set record exists.
     private mutating func build(_ table: SlotTable) throws {
         let first = Int(table.line)
-        let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots))
         let ids = table.ids.map(\.rawValue)
+        let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots), backends: ids.count)
         try maps.slots.withMapped(elements: lines, writable: true) { bytes in
-            let slots = bytes.bindMemory(to: UInt32.self).extracting(..<Int(table.slots))
+            let extent = bytes.bindMemory(to: UInt32.self)
+            let slots = extent.extracting(..<Int(table.slots))
             var target = MutableSpan(_unsafeElements: slots)
             try builder.build(into: &target, backends: table.members.span, ids: ids.span)
+            let members = extent.extracting(Self.firstMember(slots: table.slots)...)
+            members.update(repeating: 0)
+            for (index, id) in ids.sorted().enumerated() { members[index] = id }
         }
+    }
+
+    /// Where in an extent the list of members begins.
+    private static func firstMember(slots: UInt32) -> Int {
+        SetRecord.lines(for: Int(slots)) * Int(NT_SLOTS_PER_LINE)
     }
 
     /// The slots of a set, as backend ids.
@@ -163,9 +172,18 @@ public struct KernelMaps: ~Copyable {
         }
     }
 
-    /// The backends that the tables of these sets name: those whose ids must stay whatever else is known.
+    /// The members of a set, in ascending order.
+    public func members(of record: SetRecord) throws -> [BackendID] {
+        let first = Int(record.line)
+        return try maps.slots.withMapped(elements: first..<first + record.lines, writable: false) { bytes in
+            bytes.bindMemory(to: UInt32.self).dropFirst(Self.firstMember(slots: record.slots))
+                .prefix(Int(record.backends)).map { BackendID(rawValue: $0) }
+        }
+    }
+
+    /// The backends that these sets name: those whose ids must stay whatever else is known.
     public func backends(namedBy sets: some Sequence<SetRecord>) throws -> Set<BackendID> {
-        try sets.reduce(into: []) { $0.formUnion(try slots(of: $1)) }
+        try sets.reduce(into: []) { $0.formUnion(try members(of: $1)) }
     }
 }
 

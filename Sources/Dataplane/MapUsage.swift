@@ -19,7 +19,7 @@ public struct MapUsage: Sendable, Hashable {
 }
 
 extension DatapathMaps {
-    /// All maps by name, each read through once to count what is in use.
+    /// All maps by name that hold something lasting, each read through once to count what is in use.
     public func usage() throws -> [MapUsage] {
         var lines = 0
         var sets = 0
@@ -31,19 +31,35 @@ extension DatapathMaps {
         var backends = 0
         try self.backends.forEach { _, wire in if BackendRecord(wire) != nil { backends += 1 } }
         let slotsPerLine = Int(NT_SLOTS_PER_LINE)
+        let services = try self.services.count()
         return [
+            try MapUsage("nt_addresses4", addresses4, setting: "--max-frontends"),
+            try MapUsage("nt_addresses6", addresses6, setting: "--max-frontends"),
+            try MapUsage("nt_affinity", affinity, setting: "--max-affinity"),
+            try MapUsage("nt_answers", answers, setting: nil),
             MapUsage("nt_backends", self.backends.info, used: backends, setting: "--max-backends"),
             MapUsage("nt_counters", counters.info, used: 1, setting: nil),
-            MapUsage("nt_flows4", flows4.info, used: try flows4.count(), setting: "--max-flows"),
-            MapUsage("nt_flows6", flows6.info, used: try flows6.count(), setting: "--max-flows"),
-            MapUsage("nt_frontends4", frontends4.info, used: try frontends4.count(), setting: "--max-frontends"),
-            MapUsage("nt_frontends6", frontends6.info, used: try frontends6.count(), setting: "--max-frontends"),
+            try MapUsage("nt_devices", devices, setting: nil),
+            try MapUsage("nt_fragments", fragments, setting: nil),
+            try MapUsage("nt_frontends4", frontends4, setting: "--max-frontends"),
+            try MapUsage("nt_frontends6", frontends6, setting: "--max-frontends"),
             MapUsage("nt_meta", meta.info, used: 1, setting: nil),
-            MapUsage("nt_services", services.info, used: try services.count(), setting: "--max-services"),
+            MapUsage("nt_node", node.info, used: 1, setting: nil),
+            try MapUsage("nt_ranges4", ranges4, setting: "--max-source-ranges"),
+            try MapUsage("nt_ranges6", ranges6, setting: "--max-source-ranges"),
+            MapUsage("nt_services", self.services.info, used: services, setting: "--max-services"),
             MapUsage("nt_sets", self.sets.info, used: sets, setting: "--max-sets"),
             MapUsage(
                 name: "nt_slots", info: slots.info, used: lines * slotsPerLine,
                 size: Int(slots.info.maxEntries) * slotsPerLine, unit: "slots", setting: "--max-slots"),
+            // One for each service port; id 0 is none.
+            MapUsage(
+                name: "nt_stats", info: statistics.info, used: services, size: Int(statistics.info.maxEntries) - 1,
+                unit: "entries", setting: "--max-services"),
+            try MapUsage("nt_tcp_flows4", flows4.tcp, setting: "--max-tcp-flows"),
+            try MapUsage("nt_tcp_flows6", flows6.tcp, setting: "--max-tcp-flows"),
+            try MapUsage("nt_udp_flows4", flows4.udp, setting: "--max-udp-flows"),
+            try MapUsage("nt_udp_flows6", flows6.udp, setting: "--max-udp-flows"),
         ]
     }
 }
@@ -52,5 +68,9 @@ extension MapUsage {
     fileprivate init(_ name: String, _ info: MapInfo, used: Int, setting: String?) {
         self.init(
             name: name, info: info, used: used, size: Int(info.maxEntries), unit: "entries", setting: setting)
+    }
+
+    fileprivate init<Key, Value>(_ name: String, _ map: BPFMap<Key, Value>, setting: String?) throws(BPFError) {
+        self.init(name, map.info, used: try map.count(), setting: setting)
     }
 }

@@ -33,7 +33,7 @@ extension BackendState {
 
 extension RefusalCode {
     init?(wire: UInt8) {
-        guard wire <= Self.noLocalBackend.rawValue else { return nil }
+        guard wire <= Self.noLocalEndpoints.rawValue else { return nil }
         self.init(rawValue: UInt32(wire))
     }
 }
@@ -190,7 +190,7 @@ extension FrontendRecord {
             protocol: key.transport.rawValue,
             family: key.address.family.rawValue, flags: flags.rawValue, service: service,
             set: (external.setID, `internal`.setID), refusal: (external.refusalByte, `internal`.refusalByte),
-            pad: (0, 0))
+            pad: (0, 0), affinity: 0)
     }
 
     init(_ wire: nt_frontend) {

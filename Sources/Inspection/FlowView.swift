@@ -118,7 +118,8 @@ extension FlowEntry.Flags {
     fileprivate var names: [String] {
         let all: [(Self, String)] = [
             (.syn, "syn"), (.replied, "replied"), (.finForward, "fin-client"), (.finReverse, "fin-backend"),
-            (.rst, "rst"), (.remapped, "port-remapped"),
+            (.rst, "rst"), (.remapped, "port-remapped"), (.masqueraded, "masqueraded"), (.dsr, "dsr"),
+            (.dsrReply, "dsr-reply"),
         ]
         return all.filter { contains($0.0) }.map(\.1)
     }

@@ -50,7 +50,6 @@ extension RefusalCode {
         case .none: "unknown"
         case .noEndpoints: "no-endpoints"
         case .noLocalEndpoints: "no-local-endpoints"
-        case .noLocalBackend: "no-local-backend"
         }
     }
 
@@ -64,8 +63,6 @@ extension RefusalCode {
             case .external: "externalTrafficPolicy is Local, and no usable endpoint is on this node"
             case .internal: "internalTrafficPolicy is Local, and no usable endpoint is on this node"
             }
-        case .noLocalBackend:
-            "usable endpoints are on other nodes only, where traffic from outside cannot go yet"
         }
     }
 }

@@ -152,7 +152,10 @@ extension Inspector {
         let lastSync = Moment(node.last_sync)
         let usage = Dictionary(uniqueKeysWithValues: try maps.usage().map { ($0.name, $0) })
         func flows(_ map: String) -> StatusReport.FlowTotals {
-            StatusReport.FlowTotals(entries: usage[map]?.used ?? 0, size: usage[map]?.size ?? 0)
+            // TCP and UDP have tables of their own.
+            let tables = ["nt_tcp_\(map)", "nt_udp_\(map)"].compactMap { usage[$0] }
+            return StatusReport.FlowTotals(
+                entries: tables.reduce(0) { $0 + $1.used }, size: tables.reduce(0) { $0 + $1.size })
         }
         return StatusReport(
             pinDirectory: pins.root, abiVersion: node.abi_version,
@@ -171,7 +174,7 @@ extension Inspector {
                 backends: image.backends.values.reduce(into: ["active": 0, "terminating": 0, "gone": 0]) {
                     $0[BackendStateName($1).rawValue, default: 0] += 1
                 },
-                flows4: flows("nt_flows4"), flows6: flows("nt_flows6")),
+                flows4: flows("flows4"), flows6: flows("flows6")),
             counters: CounterView.all(try CounterReading(maps)))
     }
 

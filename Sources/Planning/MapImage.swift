@@ -112,7 +112,8 @@ public struct FrontendRecord: Sendable, Hashable {
     }
 }
 
-/// A backend set as the map holds it. Its members are what the slots of its extent say.
+/// A backend set as the map holds it. Its extent has the Maglev table and, from a line of its own, the members' ids in
+/// ascending order.
 public struct SetRecord: Sendable, Hashable {
     /// First line of its extent.
     public var line: UInt32
@@ -132,12 +133,13 @@ public struct SetRecord: Sendable, Hashable {
     }
 
     /// Lines of 16 slots its extent covers.
-    public var lines: Int { SetRecord.lines(forSlots: Int(slots)) }
+    public var lines: Int { SetRecord.lines(forSlots: Int(slots), backends: Int(backends)) }
 
-    /// Lines of 16 slots a table of `slots` slots takes.
-    public static func lines(forSlots slots: Int) -> Int {
-        (slots + Int(NT_SLOTS_PER_LINE) - 1) / Int(NT_SLOTS_PER_LINE)
-    }
+    /// Lines of 16 slots the extent of a set takes: its table, then its members' ids.
+    public static func lines(forSlots slots: Int, backends: Int) -> Int { lines(for: slots) + lines(for: backends) }
+
+    /// Lines that so many ids take.
+    public static func lines(for ids: Int) -> Int { (ids + Int(NT_SLOTS_PER_LINE) - 1) / Int(NT_SLOTS_PER_LINE) }
 }
 
 /// A backend as the map holds it.

@@ -9,7 +9,7 @@ public enum MapWrite: Sendable, Equatable {
     case service(ServiceID, ServicePortName?)
     /// Stores a backend, or frees its id.
     case backend(BackendID, BackendRecord?)
-    /// Fills an extent that no set record names yet with a Maglev table.
+    /// Fills an extent that no set record names yet with a Maglev table and the list of its members.
     case table(SlotTable)
     /// Publishes a set whose table is complete, or frees its id and extent.
     case set(SetID, SetRecord?)
@@ -17,7 +17,7 @@ public enum MapWrite: Sendable, Equatable {
     case frontend(TransportEndpoint, FrontendRecord?)
 }
 
-/// A Maglev table to be built into the slot array.
+/// A Maglev table to be built into the slot array, and the list of its members behind it.
 public struct SlotTable: Sendable, Equatable {
     /// First line of the extent.
     public var line: UInt32

@@ -269,7 +269,7 @@ public struct Planner: Sendable {
         }
         let slots = MaglevSize.tableSize(forWeights: wanted.members.lazy.map(\.weight))
         guard let free = freeSets.allocate() else { throw Shortage(resource: .sets) }
-        guard let line = extents.allocate(lines: SetRecord.lines(forSlots: slots)) else {
+        guard let line = extents.allocate(lines: SetRecord.lines(forSlots: slots, backends: ids.count)) else {
             freeSets.release(free)
             throw Shortage(resource: .slots)
         }
@@ -402,8 +402,7 @@ extension RefusalCode {
     init(_ refusal: Refusal) {
         switch refusal {
         case .noEndpoints: self = .noEndpoints
-        case .noLocalEndpointsInternal, .noLocalEndpointsExternal: self = .noLocalEndpoints
-        case .noLocalBackend: self = .noLocalBackend
+        case .noLocalEndpointsInternal, .noLocalEndpointsExternal, .noLocalBackend: self = .noLocalEndpoints
         }
     }
 }

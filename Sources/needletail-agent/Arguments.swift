@@ -39,6 +39,14 @@ struct PortRange: CustomStringConvertible {
     var description: String { "\(range.lowerBound)-\(range.upperBound)" }
 }
 
+/// The size of a table, or `auto`.
+struct TableSize: CustomStringConvertible {
+    static let auto = TableSize(entries: nil)
+    let entries: UInt32?
+
+    var description: String { entries.map(String.init) ?? "auto" }
+}
+
 /// Flags' values from their texts. ArgumentParser puts flag and value in front of what is thrown.
 enum FlagValue {
     /// As the kubelet does with the host's name, capitals become small letters.
@@ -105,6 +113,20 @@ enum FlagValue {
     /// How many entries a map has.
     static func entries(_ text: String) throws -> UInt32 {
         let allowed: ClosedRange<UInt32> = 2...(1 << 28)
+        guard let number = UInt32(text), allowed.contains(number) else {
+            throw ValidationError("write a number from \(allowed.lowerBound) to \(allowed.upperBound)")
+        }
+        return number
+    }
+
+    /// How many entries a map has, if somebody wants to say.
+    static func tableSize(_ text: String) throws -> TableSize {
+        text == "auto" ? .auto : TableSize(entries: try entries(text))
+    }
+
+    /// How many in a second.
+    static func rate(_ text: String) throws -> UInt32 {
+        let allowed: ClosedRange<UInt32> = 0...1_000_000_000
         guard let number = UInt32(text), allowed.contains(number) else {
             throw ValidationError("write a number from \(allowed.lowerBound) to \(allowed.upperBound)")
         }

@@ -29,7 +29,7 @@ struct Run: AsyncParsableCommand {
     var nodeName: String
 
     @OptionGroup(title: "Devices") var devices: DeviceOptions
-    @OptionGroup(title: "Sizes") var sizes: SizeOptions
+    @OptionGroup(title: "Sizes and limits") var sizes: SizeOptions
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
 
     @Option(
@@ -98,7 +98,7 @@ struct DeviceOptions: ParsableArguments {
     var tc = AttachmentOptions.TC.auto
 }
 
-/// How much fits.
+/// How much fits, and how fast it may come.
 struct SizeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp("Frontends of each family.", value: "entries", default: DatapathSettings().maxFrontends),
@@ -118,19 +118,46 @@ struct SizeOptions: ParsableArguments {
         transform: FlagValue.entries)
     var maxBackends = DatapathSettings().maxBackends
     @Option(
-        help: ArgumentHelp("Service ports.", value: "entries", default: DatapathSettings().maxServices),
+        help: ArgumentHelp(
+            "Service ports; statistics take 72 bytes for each and possible CPU.", value: "entries",
+            default: DatapathSettings().maxServices),
         transform: FlagValue.entries)
     var maxServices = DatapathSettings().maxServices
     @Option(
         help: ArgumentHelp(
-            "Connections of each family; the least recently used give way.", value: "entries",
-            default: DatapathSettings().maxFlows), transform: FlagValue.entries)
-    var maxFlows = DatapathSettings().maxFlows
+            "TCP connections of each family; the least recently used give way. auto: by the memory, 65536 or more.",
+            value: "entries", default: TableSize.auto), transform: FlagValue.tableSize)
+    var maxTCPFlows = TableSize.auto
     @Option(
         help: ArgumentHelp(
-            "Source ports for connections whose reply tuple is taken; choose what clients do not use.",
-            value: "first-last", default: PortRange(DatapathSettings().remapPorts)), transform: FlagValue.ports)
-    var remapPorts = PortRange(DatapathSettings().remapPorts)
+            "UDP flows of each family. auto: a quarter of what TCP would have.", value: "entries",
+            default: TableSize.auto), transform: FlagValue.tableSize)
+    var maxUDPFlows = TableSize.auto
+    @Option(
+        help: ArgumentHelp(
+            "Clients that stay with their backend by sessionAffinity.", value: "entries",
+            default: DatapathSettings().maxAffinity), transform: FlagValue.entries)
+    var maxAffinity = DatapathSettings().maxAffinity
+    @Option(
+        help: ArgumentHelp(
+            "Prefixes of each family in loadBalancerSourceRanges.", value: "entries",
+            default: DatapathSettings().maxSourceRanges), transform: FlagValue.entries)
+    var maxSourceRanges = DatapathSettings().maxSourceRanges
+    @Option(
+        help: ArgumentHelp(
+            "Source ports for masqueraded connections; choose what the node itself does not use.",
+            value: "first-last", default: PortRange(DatapathSettings().natPorts)), transform: FlagValue.ports)
+    var natPorts = PortRange(DatapathSettings().natPorts)
+    @Option(
+        help: ArgumentHelp(
+            "New flows a CPU may store in a second; what is above goes without an entry. 0: no limit.",
+            value: "flows", default: DatapathSettings().newFlowLimit), transform: FlagValue.rate)
+    var newFlowLimit = DatapathSettings().newFlowLimit
+    @Option(
+        help: ArgumentHelp(
+            "Resets and ICMP messages that one source is sent in a second. 0: none.", value: "messages",
+            default: DatapathSettings().answerLimit), transform: FlagValue.rate)
+    var answerLimit = DatapathSettings().answerLimit
 
     func settings(_ timeouts: FlowTimeouts) -> DatapathSettings {
         var settings = DatapathSettings()
@@ -139,8 +166,13 @@ struct SizeOptions: ParsableArguments {
         settings.maxSlots = maxSlots
         settings.maxBackends = maxBackends
         settings.maxServices = maxServices
-        settings.maxFlows = maxFlows
-        settings.remapPorts = remapPorts.range
+        settings.maxTCPFlows = maxTCPFlows.entries
+        settings.maxUDPFlows = maxUDPFlows.entries
+        settings.maxAffinity = maxAffinity
+        settings.maxSourceRanges = maxSourceRanges
+        settings.natPorts = natPorts.range
+        settings.newFlowLimit = newFlowLimit
+        settings.answerLimit = answerLimit
         settings.timeouts = timeouts
         return settings
     }

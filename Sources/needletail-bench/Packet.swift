@@ -45,7 +45,7 @@ struct Packet: ParsableCommand {
         try PacketSettings(
             flows: try FlowCount.list(flows),
             programs: try Self.select(
-                programs, from: DatapathProgram.allCases.map { ($0.name, $0) }, option: "--programs"),
+                programs, from: DatapathProgram.attachable.map { ($0.name, $0) }, option: "--programs"),
             families: try Self.select(families, from: Self.familyNames, option: "--families"), runs: runs,
             rounds: rounds, seconds: seconds)
     }

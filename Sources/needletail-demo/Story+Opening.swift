@@ -27,9 +27,10 @@ extension Story {
         let milliseconds = (ContinuousClock.now - begun) / .milliseconds(1)
         console.print()
         for (device, programs) in try attached() { console.print("     \(device.padded(to: 10))\(programs)") }
-        let running = DatapathProgram.allCases.filter { program in agent.attachments.contains { $0.program == program }
+        let running = DatapathProgram.attachable.filter { program in
+            agent.attachments.contains { $0.program == program }
         }
-        let needed = DatapathProgram.allCases.filter { $0 != .externalXDP }
+        let needed = DatapathProgram.attachable.filter { $0 != .externalXDP }
         claims.claim(
             "The agent loaded its programs and hung them on the node's devices",
             "process \(agent.pid ?? 0), ready after \(Int(milliseconds)) ms; "

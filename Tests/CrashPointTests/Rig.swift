@@ -34,7 +34,8 @@ struct Rig: ~Copyable {
         settings.maxSlots = 128 * 1024
         settings.maxBackends = 128
         settings.maxServices = 32
-        settings.maxFlows = 8192
+        settings.maxTCPFlows = 8192
+        settings.maxUDPFlows = 8192
         datapath = try Datapath.load(settings, pins: nil)
         kernel = KernelMaps(datapath.maps)
         model = ModelMaps(capacity: datapath.maps.capacity)

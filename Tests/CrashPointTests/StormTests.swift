@@ -106,7 +106,8 @@ struct StormTests {
         settings.maxSlots = UInt32(2 * Self.services * 512)
         settings.maxBackends = UInt32(3 * Self.services * Self.poolSize)
         settings.maxServices = 16
-        settings.maxFlows = 4096
+        settings.maxTCPFlows = 4096
+        settings.maxUDPFlows = 4096
         let datapath = try Datapath.load(settings, pins: nil)
         let flows = FlowTable(datapath.maps)
         var kernel = KernelMaps(datapath.maps)

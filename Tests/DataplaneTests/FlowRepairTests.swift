@@ -19,7 +19,7 @@ import Testing
                 try lab.flows().first { $0.direction == direction && $0.parties.frontend == scene.frontend(2) })
             try lab.evict(lost)
             // At most once a tick a packet looks after its peer.
-            try lab.age(ticks: 50)
+            try lab.age(ticks: 100)
             try body(lab, lost)
         }
     }
@@ -88,10 +88,10 @@ import Testing
         try Lab.withLab { lab in
             try lab.serve([scene.serving([scene.backend()])])
             _ = try lab.run(scene.request().bytes, in: scene.ingress)
-            try lab.age(ticks: 50)
+            try lab.age(ticks: 100)
             _ = try lab.run(scene.request(.ack).bytes, in: scene.ingress)
             #expect(try lab.flows().allSatisfy { $0.idle < 30 && $0.age >= 50 })
-            try lab.age(ticks: 50)
+            try lab.age(ticks: 100)
             _ = try lab.run(scene.reply(.ack).bytes, in: scene.egress)
             #expect(try lab.flows().count == 2)
             #expect(try lab.flows().allSatisfy { $0.idle < 30 && $0.age >= 100 })

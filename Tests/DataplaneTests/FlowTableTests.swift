@@ -64,9 +64,9 @@ import Testing
         try Lab.withLab { lab in
             try lab.serve([scene.serving([scene.backend()])])
             try prepare(lab)
-            try lab.age(ticks: 100)
+            try lab.age(ticks: 200)
             let table = FlowTable(lab.datapath.maps)
-            // 100 ticks are 107 s, or a little more by now.
+            // 200 ticks are 107 s, or a little more by now.
             let kept = try table.collect(Self.timeouts(own, 150, others: 0))
             #expect(kept.expired == 0)
             #expect(kept.entries[scene.family] == 2)

@@ -60,7 +60,7 @@ import Testing
         try Lab.withLab { lab in
             try lab.serve([
                 scene.frontend(external: .these([scene.backend(1)]), internal: .these([scene.backend(2)])),
-                scene.frontend(2, external: .refused(.noLocalBackend), internal: .these([scene.backend(2)])),
+                scene.frontend(2, external: .refused(.noLocalEndpointsExternal), internal: .these([scene.backend(2)])),
                 scene.frontend(3, external: .these([scene.backend(1)]), internal: .refused(.noLocalEndpointsInternal)),
             ])
             let request = scene.request()
@@ -68,7 +68,7 @@ import Testing
             try lab.expect(request, in: scene.ingress, .becomes(request.sent(to: mine)), .forwardNew)
             let (second, third) = (scene.request(to: scene.frontend(2)), scene.request(to: scene.frontend(3)))
             if scene.scope == .external {
-                try lab.expect(second, in: scene.ingress, .dropped, .dropNoLocalBackend)
+                try lab.expect(second, in: scene.ingress, .dropped, .dropNoLocalEndpoints)
                 let port = scene.client(port: 40_001)
                 let allowed = scene.request(from: port, to: scene.frontend(3))
                 try lab.expect(allowed, in: scene.ingress, .becomes(allowed.sent(to: mine)), .forwardNew)
@@ -103,7 +103,7 @@ import Testing
 
     private static let refusals: [(Refusal, DatapathCounter)] = [
         (.noEndpoints, .dropNoEndpoints), (.noLocalEndpointsExternal, .dropNoLocalEndpoints),
-        (.noLocalEndpointsInternal, .dropNoLocalEndpoints), (.noLocalBackend, .dropNoLocalBackend),
+        (.noLocalEndpointsInternal, .dropNoLocalEndpoints),
     ]
 
     @Test(arguments: Scene.all)

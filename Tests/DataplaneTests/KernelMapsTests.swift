@@ -24,7 +24,7 @@ import Testing
             func answer() -> ScopeAnswer {
                 let hosts = (0..<Int(random.number(0...6) as UInt8)).map { _ in random.number(1...12) as UInt8 }
                 guard !hosts.isEmpty else {
-                    return .refused(random.one(of: [.noEndpoints, .noLocalEndpointsExternal, .noLocalBackend]))
+                    return .refused(random.one(of: [.noEndpoints, .noLocalEndpointsExternal]))
                 }
                 let members = hosts.map { host in
                     let address =
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    /// The slots of each wanted set name its members, all of them, and nobody else.
+    /// The slots of each wanted set name its members, all of them, and nobody else; so does the list behind them.
     private static func expectTables(
         _ lab: Lab, _ image: MapImage, _ desired: DesiredState, _ comment: Comment
     ) throws {
@@ -89,7 +89,9 @@ import Testing
                     Issue.record(comment)
                     continue
                 }
-                let named = Set(try lab.kernel.slots(of: set)).map { image.backends[$0] }
+                let slots = Set(try lab.kernel.slots(of: set))
+                #expect(try lab.kernel.members(of: set) == slots.sorted { $0.rawValue < $1.rawValue }, comment)
+                let named = slots.map { image.backends[$0] }
                 #expect(Set(named.map { $0?.endpoint }) == Set(wanted.members.map(\.endpoint)), comment)
                 #expect(named.allSatisfy { $0?.state == .active }, comment)
             }

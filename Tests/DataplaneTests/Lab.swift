@@ -28,8 +28,10 @@ final class Lab: @unchecked Sendable {
         settings.maxSlots = 256 * 1024
         settings.maxBackends = 512
         settings.maxServices = 128
-        settings.maxFlows = 4096
-        settings.remapPorts = 61_000...61_999
+        settings.maxTCPFlows = 4096
+        settings.maxUDPFlows = 4096
+        settings.natPorts = 61_000...61_999
+        settings.newFlowLimit = 0
         return settings
     }()
 
@@ -51,8 +53,17 @@ final class Lab: @unchecked Sendable {
         try Self.empty(maps.frontends4)
         try Self.empty(maps.frontends6)
         try Self.empty(maps.services)
-        try Self.empty(maps.flows4)
-        try Self.empty(maps.flows6)
+        for flows in maps.flows4.all { try Self.empty(flows) }
+        for flows in maps.flows6.all { try Self.empty(flows) }
+        try Self.empty(maps.affinity)
+        try Self.empty(maps.fragments)
+        try Self.empty(maps.ranges4)
+        try Self.empty(maps.ranges6)
+        try Self.empty(maps.addresses4)
+        try Self.empty(maps.addresses6)
+        try Self.empty(maps.devices)
+        try Self.empty(maps.answers)
+        try maps.node.update(0, nt_node())
         let image = try kernel.read()
         try kernel.perform(image.sets.keys.map { .set($0, nil) } + image.backends.keys.map { .backend($0, nil) })
     }
@@ -175,19 +186,19 @@ final class Lab: @unchecked Sendable {
     func evict(_ flow: FlowEntry) throws {
         let wasThere =
             flow.onWire.source.address.family == .v4
-            ? try datapath.maps.flows4.delete(nt_flow_key4(flow.onWire, flow.direction))
-            : try datapath.maps.flows6.delete(nt_flow_key6(flow.onWire, flow.direction))
+            ? try datapath.maps.flows4[flow.transport].delete(nt_flow_key4(flow.onWire, flow.direction))
+            : try datapath.maps.flows6[flow.transport].delete(nt_flow_key6(flow.onWire, flow.direction))
         try #require(wasThere)
     }
 
-    /// Makes all flows as old as if `ticks` of 1.07 s had passed.
+    /// Makes all flows as old as if `ticks` of 0.54 s had passed.
     func age(ticks: UInt32) throws {
-        var flows4: [(nt_flow_key4, nt_flow4)] = []
-        try datapath.maps.flows4.forEach { flows4.append(($0, $1)) }
-        for (key, value) in flows4 { try datapath.maps.flows4.update(key, value.aged(ticks), mode: .exist) }
-        var flows6: [(nt_flow_key6, nt_flow6)] = []
-        try datapath.maps.flows6.forEach { flows6.append(($0, $1)) }
-        for (key, value) in flows6 { try datapath.maps.flows6.update(key, value.aged(ticks), mode: .exist) }
+        for flows in datapath.maps.flows4.all {
+            for (key, value) in try flows.entries() { try flows.update(key, value.aged(ticks), mode: .exist) }
+        }
+        for flows in datapath.maps.flows6.all {
+            for (key, value) in try flows.entries() { try flows.update(key, value.aged(ticks), mode: .exist) }
+        }
     }
 }
 

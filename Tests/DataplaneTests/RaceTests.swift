@@ -36,20 +36,22 @@ import Testing
         try Lab.withLab { lab in
             try lab.serve([scene.serving([scene.backend(1)])])
             _ = try lab.run(scene.request().bytes, in: scene.ingress)
-            let maps = lab.datapath.maps
+            let (flows4, flows6) = (
+                lab.datapath.maps.flows4[scene.transport], lab.datapath.maps.flows6[scene.transport]
+            )
             for flow in try lab.flows() {
                 if scene.family == .v4 {
                     let key = nt_flow_key4(flow.onWire, flow.direction)
-                    var value = try #require(try maps.flows4.lookup(key))
+                    var value = try #require(try flows4.lookup(key))
                     value.head.check ^= 1
                     (value.src, value.dst) = (scene.backend(2).address.words.0, scene.backend(2).address.words.0)
-                    try maps.flows4.update(key, value)
+                    try flows4.update(key, value)
                 } else {
                     let key = nt_flow_key6(flow.onWire, flow.direction)
-                    var value = try #require(try maps.flows6.lookup(key))
+                    var value = try #require(try flows6.lookup(key))
                     value.head.check ^= 1
                     (value.src, value.dst) = (scene.backend(2).address.words, scene.backend(2).address.words)
-                    try maps.flows6.update(key, value)
+                    try flows6.update(key, value)
                 }
             }
             try body(lab)

@@ -56,7 +56,7 @@ import Testing
         try withClash(scene) { lab in
             let alias = try open(lab, scene, through: 2)
             #expect(alias.address == scene.client().address)
-            #expect(Lab.settings.remapPorts.contains(alias.port))
+            #expect(Lab.settings.natPorts.contains(alias.port))
             for _ in 0..<2 {
                 try converse(lab, scene, through: 1, as: scene.client())
                 try converse(lab, scene, through: 2, as: alias)
@@ -97,7 +97,7 @@ import Testing
     @Test("An idle UDP flow's reply tuple is free; should it wake, it gets one of its own", arguments: Scene.udp)
     func idle(_ scene: Scene) throws {
         try withClash(scene) { lab in
-            try lab.age(ticks: 115)
+            try lab.age(ticks: 230)
             #expect(try open(lab, scene, through: 2) == scene.client())
             try converse(lab, scene, through: 2, as: scene.client())
             // Its replies would now come back as the second frontend's.
@@ -110,10 +110,10 @@ import Testing
         }
     }
 
-    @Test("A UDP flow's reply tuple is its own until its timeout of 120 s, 111 ticks, is over", arguments: Scene.udp)
+    @Test("A UDP flow's reply tuple is its own until its timeout of 120 s, 223 ticks, is over", arguments: Scene.udp)
     func quietUDP(_ scene: Scene) throws {
         try withClash(scene) { lab in
-            try lab.age(ticks: 80)
+            try lab.age(ticks: 160)
             let alias = try open(lab, scene, through: 2)
             #expect(alias != scene.client())
             try converse(lab, scene, through: 1, as: scene.client())
@@ -124,7 +124,7 @@ import Testing
     @Test("A TCP flow's reply tuple is its own however long it is silent", arguments: Scene.tcp)
     func silentTCP(_ scene: Scene) throws {
         try withClash(scene) { lab in
-            try lab.age(ticks: 1000)
+            try lab.age(ticks: 2000)
             let alias = try open(lab, scene, through: 2)
             #expect(alias != scene.client())
             try converse(lab, scene, through: 1, as: scene.client())
@@ -137,11 +137,11 @@ import Testing
         try Lab.withLab { lab in
             // More frontends than ports tried for one tuple; tuples start at ports of their own, so take them all.
             try lab.serve([1, 2].map { scene.serving([scene.backend()], number: $0) })
-            for port in [UInt16(40_000)] + Array(Lab.settings.remapPorts) {
+            for port in [UInt16(40_000)] + Array(Lab.settings.natPorts) {
                 _ = try lab.run(scene.request(from: scene.client(port: port)).bytes, in: scene.ingress)
             }
             let before = try lab.flows().count
-            #expect(before == 2 * (Lab.settings.remapPorts.count + 1))
+            #expect(before == 2 * (Lab.settings.natPorts.count + 1))
             try lab.expect(scene.request(to: scene.frontend(2)), in: scene.ingress, .dropped, .dropPortClash)
             #expect(try lab.flows().count == before)
             try converse(lab, scene, through: 1, as: scene.client())

@@ -33,7 +33,7 @@ struct RandomValues {
     mutating func scope() -> ScopeRecord {
         Bool.random(using: &generator)
             ? .set(SetID(rawValue: number(1...UInt32.max)))
-            : .refuse(one(of: [.noEndpoints, .noLocalEndpoints, .noLocalBackend]))
+            : .refuse(one(of: [.noEndpoints, .noLocalEndpoints]))
     }
 
     mutating func label(upTo length: Int) -> String {

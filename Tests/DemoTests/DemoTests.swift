@@ -121,11 +121,11 @@ import Testing
     }
 
     @Test func agentThatDiesIsQuoted() async throws {
-        let script = try agent(with: "--max-flows 1")
+        let script = try agent(with: "--max-tcp-flows 1")
         defer { try? FileManager.default.removeItem(at: script) }
         let run = try await run("--quick", "--agent", script.path())
         #expect(run.end == .exited(1))
-        #expect(run.errors.contains("its last lines:") && run.errors.contains("--max-flows"), "\(run.errors)")
+        #expect(run.errors.contains("its last lines:") && run.errors.contains("--max-tcp-flows"), "\(run.errors)")
         try expectNothingLeft()
     }
 

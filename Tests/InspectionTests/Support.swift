@@ -34,7 +34,8 @@ final class TestDatapath {
         settings.maxSlots = 16 << 10
         settings.maxBackends = 128
         settings.maxServices = 64
-        settings.maxFlows = 1024
+        settings.maxTCPFlows = 1024
+        settings.maxUDPFlows = 1024
         datapath = try Datapath.load(settings, pins: pins)
         image = try KernelMaps(datapath.maps).read()
     }

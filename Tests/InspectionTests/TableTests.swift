@@ -30,7 +30,7 @@ struct TableTests {
                 SERVICE                  KIND          FRONTEND               EXTERNAL            INTERNAL      STATE
                 kube-system/dns:dns      ClusterIP     198.18.0.53:53/UDP     2                   2             active
                 kube-system/dns:dns-tcp  ClusterIP     198.18.0.53:53/TCP     2                   2             active
-                shop/api                 ClusterIP     198.18.0.11:443/TCP    no-local-backend    1             active
+                shop/api                 ClusterIP     198.18.0.11:443/TCP    no-local-endpoints  1             active
                 shop/api                 LoadBalancer  203.0.113.11:443/TCP   no-local-endpoints  1             active
                 shop/empty               ClusterIP     198.18.0.12:80/TCP     no-endpoints        no-endpoints  active
                 shop/web:http            ClusterIP     198.18.0.10:80/TCP     1                   3             active
@@ -52,17 +52,17 @@ struct TableTests {
                   192.0.2.1:30080/TCP    NodePort   external  1 backend of set 1
                   192.0.2.1:30080/TCP    NodePort   internal  3 backends of set 2
 
-                Set 1: 1 backend, 251 slots in lines 0-15
+                Set 1: 1 backend, 251 slots in lines 0-16
                   BACKEND              ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   198.18.1.1:8080/TCP   1    251  100.00%  active  yes        1
 
-                Set 2: 3 backends, 509 slots in lines 16-47
+                Set 2: 3 backends, 509 slots in lines 17-49
                   BACKEND              ID  SLOTS   SHARE  STATE   LOCAL  FLOWS
                   198.18.1.1:8080/TCP   1    169  33.20%  active  yes        1
                   198.18.1.2:8080/TCP   2    170  33.40%  active  no         0
                   198.18.1.3:8080/TCP   3    170  33.40%  active  no         1
 
-                Set 6: 1 backend, 251 slots in lines 96-111
+                Set 6: 1 backend, 251 slots in lines 101-117
                   BACKEND                   ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   [2001:db8:1::1]:8080/TCP   9    251  100.00%  active  yes        1
 
@@ -74,14 +74,13 @@ struct TableTests {
             try inspector.service(ServiceSelector("shop/api")).text(.normal) == """
                 Service shop/api/TCP, id 2, 0 flows
                   FRONTEND              KIND          SCOPE     NEW CONNECTIONS
-                  198.18.0.11:443/TCP   ClusterIP     external  refused: no-local-backend
+                  198.18.0.11:443/TCP   ClusterIP     external  refused: no-local-endpoints
                   198.18.0.11:443/TCP   ClusterIP     internal  1 backend of set 3
                   203.0.113.11:443/TCP  LoadBalancer  external  refused: no-local-endpoints
                   203.0.113.11:443/TCP  LoadBalancer  internal  1 backend of set 3
-                  no-local-backend: usable endpoints are on other nodes only, where traffic from outside cannot go yet
                   no-local-endpoints: externalTrafficPolicy is Local, and no usable endpoint is on this node
 
-                Set 3: 1 backend, 251 slots in lines 48-63
+                Set 3: 1 backend, 251 slots in lines 50-66
                   BACKEND              ID  SLOTS    SHARE  STATE   LOCAL  FLOWS
                   198.18.1.4:8443/TCP   4    251  100.00%  active  no         0
 
@@ -124,10 +123,10 @@ struct TableTests {
 
     @Test(arguments: [FlowDirection.forward, .reverse])
     func aFlowWithOneEntrySaysSo(_ lost: FlowDirection) throws {
-        let flows = try BPFMap<nt_flow_key4, nt_flow4>.open(pinnedAt: datapath.pins.map("nt_flows4"))
-        var keys: [nt_flow_key4] = []
-        try flows.forEach { key, _ in if UInt32(key.direction) == lost.rawValue { keys.append(key) } }
-        for key in keys { try flows.delete(key) }
+        for name in ["nt_tcp_flows4", "nt_udp_flows4"] {
+            let flows = try BPFMap<nt_flow_key4, nt_flow4>.open(pinnedAt: datapath.pins.map(name))
+            for (key, _) in try flows.entries() where UInt32(key.direction) == lost.rawValue { try flows.delete(key) }
+        }
 
         let lines = try flowTable().split(separator: "\n").dropFirst().filter { !$0.contains("[") }
         #expect(lines.count == 3)
@@ -149,7 +148,7 @@ struct TableTests {
                 Set:       5
                 Used by:   198.18.0.53:53/UDP external
                            198.18.0.53:53/UDP internal
-                Table:     251 slots in lines 80-95
+                Table:     251 slots in lines 84-100
                 Evenness:  1.0040 (busiest backend over the average)
                 Verify:    ok: the table is the one its backends should have
                   BACKEND            ID  SLOTS  EXPECTED  DEVIATION
@@ -164,9 +163,9 @@ struct TableTests {
 
     @Test func aWrongSlotIsFound() throws {
         let slots = try BPFMap<UInt32, nt_slot_line>.open(pinnedAt: datapath.pins.map("nt_slots"))
-        var line = try #require(try slots.lookup(80))
+        var line = try #require(try slots.lookup(84))
         line.slot.3 = BackendID(rawValue: line.slot.3.rawValue == 7 ? 8 : 7)
-        try slots.update(80, line)
+        try slots.update(84, line)
         let text = try inspector.maglev(ServiceSelector("kube-system/dns:dns")).text(.normal)
         #expect(text.contains("differs: 1 of 251 slots are not as its backends should have them"))
     }
@@ -192,11 +191,14 @@ struct TableTests {
         #expect(used["nt_frontends6"] == "1/256 entries")
         #expect(used["nt_backends"] == "9/128 entries")
         #expect(used["nt_sets"] == "6/64 entries")
-        #expect(used["nt_slots"] == "1792/16384 slots")
-        #expect(used["nt_flows4"] == "6/2048 entries")
-        #expect(used["nt_flows6"] == "2/2048 entries")
+        #expect(used["nt_slots"] == "1888/16384 slots")
+        #expect(used["nt_tcp_flows4"] == "4/2048 entries")
+        #expect(used["nt_udp_flows4"] == "2/2048 entries")
+        #expect(used["nt_tcp_flows6"] == "2/2048 entries")
+        #expect(used["nt_udp_flows6"] == "0/2048 entries")
+        #expect(used["nt_stats"] == "5/64 entries")
         let settings = Dictionary(uniqueKeysWithValues: table.dropFirst().map { ($0[0], $0[$0.count - 1]) })
-        #expect(settings["nt_flows6"] == "--max-flows")
+        #expect(settings["nt_tcp_flows6"] == "--max-tcp-flows")
         #expect(settings["nt_slots"] == "--max-slots")
         #expect(settings["nt_meta"] == "-")
     }

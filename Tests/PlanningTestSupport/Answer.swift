@@ -30,9 +30,8 @@ public enum Answer: Hashable, Sendable {
         case .backends(let set):
             self = .spread(set.members.map { Member(endpoint: $0.endpoint, weight: $0.weight) })
         case .refused(.noEndpoints): self = .refused(.noEndpoints)
-        case .refused(.noLocalEndpointsInternal), .refused(.noLocalEndpointsExternal):
+        case .refused(.noLocalEndpointsInternal), .refused(.noLocalEndpointsExternal), .refused(.noLocalBackend):
             self = .refused(.noLocalEndpoints)
-        case .refused(.noLocalBackend): self = .refused(.noLocalBackend)
         }
     }
 }

@@ -129,9 +129,14 @@ public struct ModelMaps: Sendable {
 }
 
 extension ModelMaps {
-    private func lines(_ table: SlotTable) -> Range<UInt32> { Self.lines(table.line, table.slots) }
+    private func lines(_ table: SlotTable) -> Range<UInt32> {
+        Self.lines(table.line, table.slots, UInt32(table.ids.count))
+    }
 
-    private static func lines(_ line: UInt32, _ slots: UInt32) -> Range<UInt32> { line..<line + (slots + 15) / 16 }
+    /// The table, and from a new line the members.
+    private static func lines(_ line: UInt32, _ slots: UInt32, _ backends: UInt32) -> Range<UInt32> {
+        line..<line + (slots + 15) / 16 + (backends + 15) / 16
+    }
 
     private func judge(_ id: ServiceID, _ name: String?) throws {
         guard (1...image.capacity.services).contains(Int(id.rawValue)) else { throw Violation("service id \(id)") }
@@ -161,7 +166,7 @@ extension ModelMaps {
         guard table.slots > 0, Int(lines(table).upperBound) <= image.capacity.lines else {
             throw Violation("table at \(table.line) of \(table.slots) slots lies outside")
         }
-        for (id, set) in image.sets where Self.lines(set.line, set.slots).overlaps(lines(table)) {
+        for (id, set) in image.sets where Self.lines(set.line, set.slots, set.backends).overlaps(lines(table)) {
             throw Violation("table at \(table.line) is built over set \(id)")
         }
         guard table.ids.count == table.members.count, Set(table.ids).count == table.ids.count else {

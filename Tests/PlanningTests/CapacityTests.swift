@@ -36,7 +36,7 @@ import Testing
         (CapacityProblem.Resource.frontends4, IPFamily.v4, 6, 6, "nt_frontends4", "--max-frontends"),
         (.frontends6, .v6, 6, 6, "nt_frontends6", "--max-frontends"),
         (.sets, .v4, 7, 7, "nt_sets", "--max-sets"),
-        (.slots, .v4, 6 * 16 + 5, (6 * 16 + 5) * 16, "nt_slots", "--max-slots"),
+        (.slots, .v4, 6 * 17 + 5, (6 * 17 + 5) * 16, "nt_slots", "--max-slots"),
         (.backends, .v6, 14, 14, "nt_backends", "--max-backends"),
         (.services, .v4, 6, 6, "nt_services", "--max-services"),
     ])

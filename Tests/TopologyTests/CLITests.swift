@@ -45,7 +45,8 @@ import Testing
         let maglev = try scene.table("maglev", "show", "default/web:datagram")
         #expect(maglev.first == ["Service:", "default/web:datagram/UDP"])
         #expect(maglev.count { $0.starts(with: ["Verify:", "ok:"]) } == 2)
-        #expect(try scene.table("maps").contains { $0.starts(with: ["nt_flows4"]) && $0[5] == "4" })
+        #expect(try scene.table("maps").contains { $0.starts(with: ["nt_tcp_flows4"]) && $0[5] == "2" })
+        #expect(try scene.table("maps").contains { $0.starts(with: ["nt_udp_flows4"]) && $0[5] == "2" })
         #expect(try scene.table("version").first?.first == "needletail")
         #expect(try scene.table("flow", "flush", "--all", "--dry-run") == [["4", "flows", "would", "be", "flushed"]])
     }

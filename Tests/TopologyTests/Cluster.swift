@@ -16,7 +16,7 @@ struct AgentFlags: Sendable {
     var values = [
         "--external-devices": "eth*", "--workload-devices": "nt*", "--node-name": "node", "--max-frontends": "512",
         "--max-sets": "512", "--max-slots": "131072", "--max-backends": "1024", "--max-services": "512",
-        "--max-flows": "131072", "--collect-interval": "1",
+        "--max-tcp-flows": "131072", "--max-udp-flows": "131072", "--collect-interval": "1",
     ]
 
     init(_ changes: [String: String] = [:]) { values.merge(changes) { $1 } }

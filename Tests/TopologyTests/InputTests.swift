@@ -17,9 +17,10 @@ func makeDirectory(_ path: String) throws {
         (["--xdp", "fast"], "'fast'"), (["--tc", "ebpf"], "'ebpf'"),
         (["--external-devices", "eth0,,eth1"], "--external-devices"),
         (["--external-devices", "a/b"], "--external-devices"), (["--workload-devices", ""], "--workload-devices"),
-        (["--nodeport-addresses", "192.0.2.0/33"], "--nodeport-addresses"), (["--max-flows", "0"], "--max-flows"),
+        (["--nodeport-addresses", "192.0.2.0/33"], "--nodeport-addresses"),
+        (["--max-tcp-flows", "0"], "--max-tcp-flows"),
         (["--max-slots", "4294967295"], "--max-slots"), (["--max-sets", "-1"], "--max-sets"),
-        (["--remap-ports", "5-1"], "--remap-ports"), (["--tcp-established", "0"], "--tcp-established"),
+        (["--nat-ports", "5-1"], "--nat-ports"), (["--tcp-established", "0"], "--tcp-established"),
         (["--pin-directory", "relative"], "--pin-directory"), (["--node-name", ""], "--node-name"),
         (["--log-level", "loud"], "'loud'"), (["--no-such-flag"], "--no-such-flag"), (["surplus"], "surplus"),
     ])
@@ -46,7 +47,8 @@ func makeDirectory(_ path: String) throws {
         (flag: "--max-frontends", size: 8, map: "nt_frontends4"), (flag: "--max-services", size: 2, map: "nt_services"),
         (flag: "--max-sets", size: 5, map: "nt_sets"), (flag: "--max-backends", size: 13, map: "nt_backends"),
         (
-            flag: "--max-slots", size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1])),
+            flag: "--max-slots",
+            size: 4 * 16 * SetRecord.lines(forSlots: MaglevSize.tableSize(forWeights: [1, 1, 1]), backends: 3),
             map: "nt_slots"
         ),
     ])

@@ -79,7 +79,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (flag: "--max-flows", value: "8192", map: "nt_flows4", sizes: ["262144", "16384"]),
+        (flag: "--max-tcp-flows", value: "8192", map: "nt_tcp_flows4", sizes: ["262144", "16384"]),
         (flag: "--max-sets", value: "1024", map: "nt_sets", sizes: ["512", "1024"]),
         (flag: "--max-frontends", value: "64", map: "nt_frontends4", sizes: ["512", "64"]),
     ])

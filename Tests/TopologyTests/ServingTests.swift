@@ -184,9 +184,9 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
         service.endpoints.removeFirst()
         try cluster.apply(service)
         #expect(try cluster.client.servers(of: inside) == ["remote"])
-        let before = try cluster.counters()[.dropNoLocalBackend]
+        let before = try cluster.counters()[.dropNoLocalEndpoints]
         #expect(try cluster.outside.cannotReach(nodePort))
-        #expect(try cluster.counters()[.dropNoLocalBackend] > before)
+        #expect(try cluster.counters()[.dropNoLocalEndpoints] > before)
         try server.stop()
     }
 
