@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #include "lb.h"
-#include "stale.h"
+#include "sockiter.h"
 
 SEC("xdp.frags")
 int external_xdp(struct xdp_md *ctx)
@@ -98,9 +98,9 @@ int socket_post_bind6(struct bpf_sock *ctx)
 }
 
 SEC("iter/bpf_sk_storage_map")
-int stale_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
+int list_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	return list_if_stale(ctx);
+	return list_socket(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -75,16 +75,6 @@ struct {
 	__type(value, struct datagrams);
 } nt_datagrams SEC(".maps");
 
-/* Backends that a service has no more while others do, for the pass of the iterator that follows.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, NT_ENDED_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct nt_ended);
-	__type(value, __u32);
-} nt_ended SEC(".maps");
-
 enum socket_hook {
 	HOOK_CONNECT,
 	HOOK_SENDMSG,

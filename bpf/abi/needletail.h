@@ -303,19 +303,10 @@ struct nt_device {
 	__be32 addr6[4];
 };
 
-/* ---- sockets: what the iterator over their storage is told and tells ---- */
+/* ---- sockets: what the iterator over their storage tells ---- */
 
-#define NT_ENDED_MAX 8192u
-
-/* Key of nt_ended: a backend that a service has no more, though others may. */
-struct nt_ended {
-	nt_service_id service;
-	nt_backend_id backend;
-};
-
-/* A UDP socket whose connection was led to a backend that serves its frontend no more; its
- * addresses as sock_diag has them. */
-struct nt_stale_socket {
+/* A connected UDP socket that was led to a backend; its addresses as sock_diag has them. */
+struct nt_led_socket {
 	__u64 cookie;
 	__u64 netns; /* inode number of its network namespace */
 	struct nt_addr src;
@@ -323,8 +314,11 @@ struct nt_stale_socket {
 	nt_port sport;
 	nt_port dport;
 	__u32 ifindex; /* it is bound to; 0: none */
-	__u16 family;  /* AF_INET or AF_INET6, the socket's own */
-	__u8 pad[6];
+	nt_service_id service;
+	nt_backend_id backend;
+	__u16 family; /* AF_INET or AF_INET6, the socket's own */
+	__u8 over;    /* 1: its frontend or its backend is no more what it was */
+	__u8 pad[5];
 };
 
 /* ---- counters: one struct per CPU ---- */
@@ -549,8 +543,7 @@ _Static_assert(sizeof(struct nt_path) == 20, "layout");
 _Static_assert(sizeof(struct nt_affinity_key) == 20, "layout");
 _Static_assert(sizeof(struct nt_fragment_key) == 40, "layout");
 _Static_assert(sizeof(struct nt_device) == 24, "layout");
-_Static_assert(sizeof(struct nt_ended) == 8, "layout");
-_Static_assert(sizeof(struct nt_stale_socket) == 64, "layout");
+_Static_assert(sizeof(struct nt_led_socket) == 72, "layout");
 _Static_assert(sizeof(struct nt_service_stats) == 72, "layout");
 _Static_assert(sizeof(struct nt_event) == 64, "layout");
 _Static_assert(sizeof(struct nt_trace) == 112, "layout");

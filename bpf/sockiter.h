@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Connected UDP sockets whose backend is gone. Nobody tells them: datagrams vanish, and a client
- * that never connects again never gets another backend. An iterator over our socket storage, which
- * sees the sockets of all network namespaces and none that we have not translated, lists them; the
- * agent then has the kernel end them by sock_diag.
+ * Lists the connected UDP sockets that were led to backends. Nobody tells such a socket that its
+ * backend is gone: datagrams vanish, and a client that never connects again never gets another one.
+ * So the agent looks through this list and has the kernel end, by sock_diag, those that are over.
+ * An iterator over our socket storage sees the sockets of all network namespaces, and none that
+ * went to a backend by themselves.
  */
-#ifndef NT_STALE_H
-#define NT_STALE_H
+#ifndef NT_SOCKITER_H
+#define NT_SOCKITER_H
 
 #include "sock.h"
 
@@ -55,14 +56,17 @@ struct bpf_iter__bpf_sk_storage_map {
 	void *value;
 } KERNEL_TYPE;
 
-/* Whether the backend serves the frontend no more (service semantics 2.9). */
+/*
+ * Whether frontend or backend are no more what the socket was led by. That the backend serves this
+ * frontend's service no more, while others have it, only the control plane knows.
+ */
 static __always_inline bool is_over(const struct translation *peer, const bool v6)
 {
 	struct tuple t = {
 	    .dst = peer->frontend, .dport = peer->frontend_port, .protocol = peer->protocol};
-	struct nt_ended ended = {.service = peer->service, .backend = peer->id};
-	union frontend_key key = {};
+	nt_backend_id id = peer->id;
 	struct nt_backend *backend;
+	union frontend_key key = {};
 	struct frontend frontend;
 
 	switch (frontend_find(&t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6)) {
@@ -73,17 +77,14 @@ static __always_inline bool is_over(const struct translation *peer, const bool v
 	}
 	if (frontend.flags & NT_FRONTEND_RETIRED || frontend.service != peer->service)
 		return true;
-	backend = bpf_map_lookup_elem(&nt_backends, &ended.backend);
-	if (!backend_fits(backend, peer->protocol, v6) || backend->state == NT_BACKEND_GONE ||
-	    difference(&backend->addr, backend->port, &peer->backend, peer->backend_port))
-		return true;
-	return bpf_map_lookup_elem(&nt_ended, &ended);
+	backend = bpf_map_lookup_elem(&nt_backends, &id);
+	return !backend_fits(backend, peer->protocol, v6) || backend->state == NT_BACKEND_GONE ||
+	       difference(&backend->addr, backend->port, &peer->backend, peer->backend_port);
 }
 
 /* The socket's addresses; false if it is not connected to that backend now. */
 static __always_inline bool connected_to(const struct sock_common *sk,
-					 const struct translation *peer,
-					 struct nt_stale_socket *out)
+					 const struct translation *peer, struct nt_led_socket *out)
 {
 	const __be32 *dst = sk->skc_v6_daddr.in6_u.u6_addr32;
 	const __be32 *src = sk->skc_v6_rcv_saddr.in6_u.u6_addr32;
@@ -108,10 +109,10 @@ static __always_inline bool connected_to(const struct sock_common *sk,
 				 : same_address(out->dst.w, peer->backend.w, true);
 }
 
-static __always_inline int list_if_stale(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline int list_socket(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	const struct connection *state = ctx->value;
-	struct nt_stale_socket stale = {};
+	struct nt_led_socket out = {};
 	struct sock *sk = ctx->sk;
 	struct translation peer;
 
@@ -119,12 +120,14 @@ static __always_inline int list_if_stale(struct bpf_iter__bpf_sk_storage_map *ct
 		return 0;
 	/* Without the lock, which iterators cannot take. What is torn does not fit the socket. */
 	peer = state->peer;
-	if (peer.protocol != IPPROTO_UDP || !connected_to(&sk->__sk_common, &peer, &stale) ||
-	    !(peer.family == 6 ? is_over(&peer, true) : is_over(&peer, false)))
+	if (peer.protocol != IPPROTO_UDP || !connected_to(&sk->__sk_common, &peer, &out))
 		return 0;
-	stale.cookie = bpf_get_socket_cookie(sk);
-	stale.netns = sk->__sk_common.skc_net.net->ns.inum;
-	bpf_seq_write(ctx->meta->seq, &stale, sizeof(stale));
+	out.cookie = bpf_get_socket_cookie(sk);
+	out.netns = sk->__sk_common.skc_net.net->ns.inum;
+	out.service = peer.service;
+	out.backend = peer.id;
+	out.over = peer.family == 6 ? is_over(&peer, true) : is_over(&peer, false);
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
 	return 0;
 }
 
