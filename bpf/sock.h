@@ -31,7 +31,7 @@
 #define DATAGRAM_PEERS 8u
 
 /* Tries to find a backend that does not serve this socket for another frontend already. */
-#define BACKEND_TRIES 4u
+#define BACKEND_TRIES 16u
 
 /* A backend that stands for a frontend. IPv4 addresses are in w[0], on IPv6 sockets too. */
 struct translation {

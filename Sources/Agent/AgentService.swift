@@ -28,10 +28,12 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
-        let reconciler = try Reconciler(configuration, datapath, logger)
+        let changedMaps = Inbox<Void>()
+        let reconciler = try Reconciler(configuration, datapath, logger) { changedMaps.put(()) }
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
+        let cleaner = datapath.ledSockets.map { SocketCleaner($0, logger) }
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
@@ -40,6 +42,7 @@ public struct AgentService: Service {
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(interval))) != nil {
                     inbox.put(.tick)
+                    await cleaner?.passAgain()
                     do {
                         let hasCandidates = await reconciler.beginCollection()
                         let pass = try await collector.pass(afterGracePeriod: hasCandidates)
@@ -51,9 +54,11 @@ public struct AgentService: Service {
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
+            if let cleaner { group.addTask { await changedMaps.forEachBatch { _ in await cleaner.pass() } } }
             try? await gracefulShutdown()
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
+            changedMaps.finish()
             group.cancelAll()
         }
         nodeLock.release()

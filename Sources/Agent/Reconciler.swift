@@ -27,7 +27,11 @@ actor Reconciler {
     private let logger: Logger
     private let executor = QueueExecutor(label: "needletail.reconciler")
 
+    /// Called when the maps have changed, for whoever must follow.
+    private let mapsChanged: @Sendable () -> Void
+
     private var devices: Devices
+    private var hooks: HookKeeper
     private var kernelMaps: KernelMaps
     private var planner: Planner
     private var catalog = Catalog()
@@ -53,7 +57,12 @@ actor Reconciler {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(_ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger) throws {
+    init(
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        mapsChanged: @escaping @Sendable () -> Void
+    ) throws {
+        self.mapsChanged = mapsChanged
+        hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
@@ -69,6 +78,7 @@ actor Reconciler {
     func start() throws {
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
+        hooks.attach()
         updateContext()
         logger.info(
             datapath.adopted ? "adopted the datapath of an earlier agent" : "loaded the datapath",
@@ -98,6 +108,7 @@ actor Reconciler {
             case .tick:
                 if reloadDevices() { updateContext() }
                 devices.retry()
+                hooks.retry()
             }
         }
         if isDirty { sync() }
@@ -148,7 +159,7 @@ actor Reconciler {
     private func updateContext() {
         let node = catalog.nodes[configuration.nodeName]
         let updated = NodeContext(
-            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: devices.nodePortAddresses,
+            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses,
             nodeAddresses: ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) })
         guard updated != context else { return }
         if updated.nodePortAddresses != context.nodePortAddresses {
@@ -159,6 +170,13 @@ actor Reconciler {
         context = updated
         for name in catalog.services.keys { resolve(name) }
         isDirty = true
+    }
+
+    /// Addresses NodePorts are served on. The hooks that protect NodePorts look for those of the unspecified addresses,
+    /// which a process binds to listen on all.
+    private var nodePortAddresses: [IPAddress] {
+        let unspecified = configuration.datapath.protectsNodePorts ? [IPAddress(v4: 0), IPAddress(v6: 0)] : []
+        return unspecified + devices.nodePortAddresses
     }
 
     private func resolve(_ name: ObjectName) {
@@ -193,6 +211,7 @@ actor Reconciler {
             isDirty = false
             try noteSync(failed: false)
             if writes > 0 {
+                mapsChanged()
                 logger.info(
                     "synced",
                     metadata: [

@@ -6,6 +6,7 @@ internal import SystemPackage
 ///
 ///     ROOT/maps/nt_frontends4 ...          the maps
 ///     ROOT/links/external_xdp-native-4 ... attachments, by program, mechanism and interface index
+///     ROOT/links/socket_connect4-cgroup .. socket hooks
 public struct PinDirectory: Sendable, Hashable {
     /// Where the agent pins unless told otherwise.
     public static let standard = "/sys/fs/bpf/needletail"
@@ -23,6 +24,9 @@ public struct PinDirectory: Sendable, Hashable {
 
     /// The path of an attachment's pin: a link, or for clsact a program.
     func link(_ attachment: Attachment) -> String { "\(root)/links/\(attachment.pinName)" }
+
+    /// The path of a socket hook's link.
+    func link(_ program: SocketProgram) -> String { "\(root)/links/\(program.pinName)" }
 
     /// Whether a map is pinned.
     public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }

@@ -6,6 +6,7 @@ import Netlink
 
 extension AttachmentOptions.XDP: ExpressibleByArgument {}
 extension AttachmentOptions.TC: ExpressibleByArgument {}
+extension DatapathSettings.Sockets: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension ArgumentHelp {
