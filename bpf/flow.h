@@ -49,6 +49,12 @@ struct found {
 	struct flow_facts facts;
 };
 
+/* An IP header, to be put around a packet or taken off it. */
+union outer {
+	struct iphdr v4;
+	struct ipv6hdr v6;
+};
+
 union frontend_key {
 	struct nt_frontend_key4 v4;
 	struct nt_frontend_key6 v6;
@@ -89,6 +95,7 @@ struct scratch {
 	struct frontend frontend;
 	union frontend_key frontend_key;
 	struct route route;
+	union outer outer;
 	struct decision decision;
 	__u32 start; /* where the search for a free port begins */
 	int answer;
@@ -270,7 +277,9 @@ static __always_inline void flow_touch(struct nt_flow *flow, const struct packet
 	__u32 news = 0;
 	bool revived;
 
-	if (direction == NT_REVERSE)
+	/* No replies come by here where the backend's node sends them, but a client that goes on
+	 * has had one. */
+	if (direction == NT_REVERSE || (facts->flags & NT_FLOW_DSR && !(pkt->tcp & TCP_SYN)))
 		news |= NT_FLOW_REPLIED;
 	if (pkt->tcp & TCP_FIN)
 		news |= direction == NT_FORWARD ? NT_FLOW_FIN_FORWARD : NT_FLOW_FIN_REVERSE;

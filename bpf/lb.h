@@ -3,6 +3,7 @@
 #ifndef NT_LB_H
 #define NT_LB_H
 
+#include "dsr.h"
 #include "fragment.h"
 #include "icmp.h"
 #include "path.h"
@@ -134,6 +135,7 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 
 	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
 	flow_value(&work->value, &pkt->tuple, to, NT_FORWARD, facts, now, v6);
+	work->value.head.path = facts->path;
 	err = flow_store(&work->key, &work->value, BPF_NOEXIST, v6);
 	if (!err)
 		return 0;
@@ -149,9 +151,11 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 			return 0;
 	}
 	/* Our reply entry leads nowhere now. */
-	reverse_tuple(&work->wire, to);
-	flow_key(&work->key, &work->wire, NT_REVERSE, v6);
-	flow_remove(&work->key, v6);
+	if (!(facts->flags & NT_FLOW_DSR)) {
+		reverse_tuple(&work->wire, to);
+		flow_key(&work->key, &work->wire, NT_REVERSE, v6);
+		flow_remove(&work->key, v6);
+	}
 	if (err != -EEXIST)
 		return NT_DROP_FLOW_TABLE;
 	*to = work->to;
@@ -204,8 +208,9 @@ static __always_inline bool flooded(struct scratch *work, __u32 now)
 }
 
 /*
- * Whether the flow's source becomes this node's, and by which path it leaves then. 0, or the reason
- * not to forward it; NT_PASS_TO_TC if this program cannot send it on.
+ * How the flow gets to its backend: whether its source becomes this node's, or it is encapsulated,
+ * and by which path it leaves then. 0, or the reason not to forward it; NT_PASS_TO_TC if this
+ * program cannot send it on.
  */
 static __always_inline int masquerade(void *ctx, const struct packet *pkt,
 				      const struct frontend *frontend, struct scratch *work,
@@ -216,9 +221,14 @@ static __always_inline int masquerade(void *ctx, const struct packet *pkt,
 	    external ? NT_FRONTEND_MASQUERADE_EXTERNAL : NT_FRONTEND_MASQUERADE_INTERNAL;
 	bool hairpin = same_address(decision->to.dst.w, pkt->tuple.src.w, v6);
 	bool wanted = frontend->flags & flag || hairpin;
+	bool direct = external && frontend->flags & NT_FRONTEND_DSR;
 	struct nt_trace *record = trace();
 	int routed = ROUTED_LOCAL;
 
+	if (pkt->backend) {
+		decision->facts.flags |= NT_FLOW_DSR_REPLY;
+		return 0;
+	}
 	if (wanted || (external && !decision->local)) {
 		routed = route_to(ctx, &work->route, &decision->to, program, v6);
 		if (routed == ROUTED_LOCAL || work->route.device & NT_DEVICE_WORKLOAD)
@@ -235,10 +245,14 @@ static __always_inline int masquerade(void *ctx, const struct packet *pkt,
 		return NT_DROP_NO_ROUTE;
 	if (!path_usable(&work->route.path, pkt, program))
 		return NT_PASS_TO_TC;
+	decision->facts.path = work->route.path;
+	if (direct && !decision->local) {
+		decision->facts.flags |= NT_FLOW_DSR;
+		return 0;
+	}
 	if (record)
 		record->flags |= NT_TRACE_MASQUERADE;
 	decision->facts.flags |= NT_FLOW_MASQUERADED;
-	decision->facts.path = work->route.path;
 	copy_address(decision->to.src.w, work->route.source, v6);
 	return 0;
 }
@@ -287,7 +301,9 @@ static __always_inline int track(const struct packet *pkt, struct decision *deci
 		return 0;
 	}
 	/* The reply path first: a reply must never find the forward path alone. */
-	err = store_reverse(work, pkt, &decision->to, facts, facts->created, v6);
+	err = facts->flags & NT_FLOW_DSR
+		  ? 0
+		  : store_reverse(work, pkt, &decision->to, facts, facts->created, v6);
 	if (!err)
 		err = store_forward(work, pkt, &decision->to, facts, facts->created, v6);
 	return err;
@@ -316,17 +332,33 @@ __noinline int track6(struct packet *pkt, struct decision *decision)
 	return pkt && decision ? track(pkt, decision, true) : NT_DROP_FLOW_TABLE;
 }
 
-static __always_inline void trace_rewrite(const struct tuple *to)
-{
-	struct nt_trace *record = trace();
+/* Global functions again: each has the stack for itself. */
+#define ENCAPSULATE(suffix, context, program, v6)                                                 \
+	__noinline int encapsulate##suffix(struct context *ctx, struct packet *pkt,               \
+					   struct nt_path *path, struct tuple *to, __u32 service) \
+	{                                                                                         \
+		struct scratch *work = scratch();                                                 \
+                                                                                                  \
+		return work && pkt && path && to                                                  \
+			   ? send_encapsulated(ctx, pkt, work, path, to, service, program, v6)    \
+			   : packet_drop(program);                                                \
+	}
 
-	if (!record)
-		return;
-	record->flags |= NT_TRACE_REWRITE;
-	record->src = to->src;
-	record->dst = to->dst;
-	record->sport = to->sport;
-	record->dport = to->dport;
+ENCAPSULATE(4_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, false)
+ENCAPSULATE(6_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, true)
+ENCAPSULATE(4_skb, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, false)
+ENCAPSULATE(6_skb, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, true)
+
+/* Only from outside: flows of workloads are never encapsulated. */
+static __always_inline int encapsulate(void *ctx, struct packet *pkt, struct nt_path *path,
+				       struct tuple *to, nt_service_id service, const __u32 program,
+				       const bool v6)
+{
+	if (is_xdp(program))
+		return v6 ? encapsulate6_xdp(ctx, pkt, path, to, service)
+			  : encapsulate4_xdp(ctx, pkt, path, to, service);
+	return v6 ? encapsulate6_skb(ctx, pkt, path, to, service)
+		  : encapsulate4_skb(ctx, pkt, path, to, service);
 }
 
 /* The first packet of a flow; or of another, when the one it had could no longer be used. */
@@ -364,12 +396,15 @@ static __always_inline int new_flow(void *ctx, struct packet *pkt, struct fronte
 		count(program, NT_PASS_TO_TC);
 		return packet_pass(program);
 	}
-	if (!err && decision->facts.flags & NT_FLOW_MASQUERADED &&
-	    !may_send(ctx, pkt, &decision->facts.path, 0, frontend->service, &verdict, program, v6))
+	if (!err && decision->facts.flags & FLOW_SENT_ON &&
+	    !may_send(ctx, pkt, &decision->facts.path,
+		      decision->facts.flags & NT_FLOW_DSR ? outer_length(v6) : 0, frontend->service,
+		      &verdict, program, v6))
 		return verdict;
 	if (!err)
 		err = v6 ? track6(pkt, decision) : track4(pkt, decision);
-	if (!err && rewrite_cold(ctx, pkt, &decision->to, program, v6))
+	if (!err && !(decision->facts.flags & NT_FLOW_DSR) &&
+	    rewrite_cold(ctx, pkt, &decision->to, program, v6))
 		err = NT_DROP_REWRITE;
 	if (err)
 		return drop(&pkt->tuple, err, frontend->service, program, v6);
@@ -393,9 +428,13 @@ static __always_inline int new_flow(void *ctx, struct packet *pkt, struct fronte
 		count(program, NT_FLOW_UNTRACKED);
 	count(program, NT_FORWARD_NEW);
 	count_new_flow(frontend->service);
-	count_translated(frontend->service, NT_FORWARD, pkt->length);
+	if (!(decision->facts.flags & NT_FLOW_DSR))
+		count_translated(frontend->service, NT_FORWARD, pkt->length);
 	report(&pkt->tuple, NT_EVENT_NEW_FLOW, NT_FORWARD_NEW, frontend->service,
 	       decision->facts.backend, program, v6);
+	if (decision->facts.flags & NT_FLOW_DSR)
+		return encapsulate(ctx, pkt, &decision->facts.path, &decision->to,
+				   frontend->service, program, v6);
 	return decision->facts.flags & NT_FLOW_MASQUERADED
 		   ? send_on(ctx, pkt, &decision->facts.path, program, v6)
 		   : packet_pass(program);
@@ -469,11 +508,12 @@ static __always_inline void remove_reverse(const struct packet *pkt, const struc
  * A packet of an established flow that is sent on, either way: its path first, then what may keep
  * it from being sent, and only then is anything changed.
  */
-static __always_inline int established_sent_on(void *ctx, const struct packet *pkt,
-					       struct nt_flow *flow, const struct tuple *to,
-					       struct flow_facts *facts, const __u8 direction,
-					       const __u32 program, const bool v6)
+static __always_inline int established_sent_on(void *ctx, struct packet *pkt, struct nt_flow *flow,
+					       struct tuple *to, struct flow_facts *facts,
+					       const __u8 direction, const __u32 program,
+					       const bool v6)
 {
+	const bool direct = direction == NT_FORWARD && facts->flags & NT_FLOW_DSR;
 	int verdict;
 
 	if (flow_path(ctx, flow, to, facts, program, v6) != ROUTED)
@@ -482,9 +522,14 @@ static __always_inline int established_sent_on(void *ctx, const struct packet *p
 		count(program, NT_PASS_TO_TC);
 		return packet_pass(program);
 	}
-	if (!may_send(ctx, pkt, &facts->path, 0, facts->service, &verdict, program, v6))
+	if (!may_send(ctx, pkt, &facts->path, direct ? outer_length(v6) : 0, facts->service,
+		      &verdict, program, v6))
 		return verdict;
 	flow_touch(flow, pkt, to, facts, direction, program, v6);
+	if (direct) {
+		count(program, NT_FORWARD_ESTABLISHED);
+		return encapsulate(ctx, pkt, &facts->path, to, facts->service, program, v6);
+	}
 	if (rewrite(ctx, pkt, to, program, v6))
 		return drop(&pkt->tuple, NT_DROP_REWRITE, facts->service, program, v6);
 	trace_rewrite(to);
@@ -599,7 +644,7 @@ static __always_inline struct nt_address *address_lookup(const struct nt_addr *a
  */
 #define LEFT_ALONE -2
 
-static __always_inline int near_frontend(void *ctx, const struct packet *pkt, const __u32 program,
+static __always_inline int near_frontend(void *ctx, struct packet *pkt, const __u32 program,
 					 const bool v6)
 {
 	struct nt_node *node = bpf_map_lookup_elem(&nt_node, &zero);
@@ -731,7 +776,7 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 				count(program, NT_PASS_NOT_SERVICE);
 				return packet_pass(program);
 			}
-			if (found->facts.flags & NT_FLOW_MASQUERADED)
+			if (found->facts.flags & FLOW_SENT_ON)
 				return established_sent_on(ctx, pkt, flow, &found->to,
 							   &found->facts, NT_FORWARD, program, v6);
 			return established_passed(ctx, pkt, flow, &found->to, &found->facts,
@@ -748,7 +793,7 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 }
 
 /* Backend to client: needs the flow alone, so a reply outlives its Service. */
-static __always_inline int reverse(void *ctx, const struct packet *pkt, struct found *found,
+static __always_inline int reverse(void *ctx, struct packet *pkt, struct found *found,
 				   const __u32 program, const bool v6)
 {
 	struct nt_flow *flow;
@@ -759,6 +804,13 @@ static __always_inline int reverse(void *ctx, const struct packet *pkt, struct f
 		return packet_pass(program);
 	}
 	trace_flow(&found->facts, NT_TRACE_REVERSE);
+	if (found->facts.flags & NT_FLOW_DSR_REPLY &&
+	    (pkt->tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
+		if (v6)
+			clamp_mss6(ctx, pkt);
+		else
+			clamp_mss4(ctx, pkt);
+	}
 	return established_passed(ctx, pkt, flow, &found->to, &found->facts, NT_REVERSE, program,
 				  v6);
 }
@@ -780,6 +832,34 @@ static __always_inline int handle_family(void *ctx, struct scratch *work, const 
 				       : reverse(ctx, pkt, &work->found, program, v6);
 }
 
+#define DECAPSULATE(suffix, context, program, v6)                                   \
+	__noinline int decapsulate##suffix(struct context *ctx, struct packet *pkt) \
+	{                                                                           \
+		return pkt ? decapsulate(ctx, pkt, program, v6) : NOT_OURS;         \
+	}
+
+DECAPSULATE(4_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, false)
+DECAPSULATE(6_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, true)
+DECAPSULATE(4_skb, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, false)
+DECAPSULATE(6_skb, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, true)
+
+/* What is inside an encapsulated packet that is meant for a backend here is handled in its place.
+ */
+static __always_inline int parse_inner(void *ctx, struct scratch *work, const __u32 program)
+{
+	struct packet *pkt = &work->pkt;
+	int answer;
+
+	if (is_xdp(program))
+		answer = pkt->v6 ? decapsulate6_xdp(ctx, pkt) : decapsulate4_xdp(ctx, pkt);
+	else
+		answer = pkt->v6 ? decapsulate6_skb(ctx, pkt) : decapsulate4_skb(ctx, pkt);
+	if (answer != DECAPSULATED)
+		return NT_PASS_OTHER_PROTOCOL;
+	answer = parse(ctx, pkt, program);
+	return answer == PARSED && pkt->kind != PACKET_TRANSPORT ? NT_PASS_OTHER_PROTOCOL : answer;
+}
+
 static __always_inline int handle(void *ctx, const __u32 program, const enum nt_direction direction)
 {
 	struct scratch *work = scratch();
@@ -789,6 +869,9 @@ static __always_inline int handle(void *ctx, const __u32 program, const enum nt_
 		return packet_drop(program);
 	__builtin_memset(&work->pkt, 0, sizeof(work->pkt));
 	answer = parse(ctx, &work->pkt, program);
+	if (answer == PARSED && work->pkt.kind == PACKET_TUNNEL &&
+	    scope_of(program) == NT_SCOPE_EXTERNAL && direction == NT_FORWARD)
+		answer = parse_inner(ctx, work, program);
 	if (answer != PARSED) {
 		if ((__u32)answer < NT_COUNTER_COUNT)
 			count(program, answer);

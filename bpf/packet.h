@@ -45,7 +45,8 @@ struct packet {
 	__u32 length;  /* of the IP packet */
 	__u32 segment; /* of the IP packets it leaves as: less than `length` for GSO */
 	__u32 fragment_id;
-	__u8 tcp; /* flags byte of the TCP header, 0 for all else */
+	nt_backend_id backend; /* the one it came encapsulated for; 0: none yet */
+	__u8 tcp;	       /* flags byte of the TCP header, 0 for all else */
 	__u8 hop_limit;
 	__u8 kind;     /* enum packet_kind */
 	__u8 fragment; /* enum packet_fragment */
@@ -246,6 +247,10 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 		pkt->tuple.sport = udp->source;
 		pkt->tuple.dport = udp->dest;
 		pkt->tcp = 0;
+		return PARSED;
+	}
+	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+		pkt->kind = PACKET_TUNNEL;
 		return PARSED;
 	}
 	return NT_PASS_OTHER_PROTOCOL;

@@ -6,10 +6,14 @@ public enum ProtocolNumber {
     public static let hopByHop: UInt8 = 0
     /// ICMP.
     public static let icmp: UInt8 = 1
+    /// IPv4 inside another header (IPIP).
+    public static let ipv4: UInt8 = 4
     /// TCP.
     public static let tcp: UInt8 = 6
     /// UDP.
     public static let udp: UInt8 = 17
+    /// IPv6 inside another header (IP6IP6).
+    public static let ipv6: UInt8 = 41
     /// IPv6 routing header.
     public static let routing: UInt8 = 43
     /// IPv6 fragment header.
@@ -60,6 +64,13 @@ public struct ExtensionHeader: Sendable, Hashable {
     }
 }
 
+extension [ExtensionHeader] {
+    /// All of them, the last announcing `number`.
+    func bytes(next number: UInt8) -> [UInt8] {
+        zip(self, dropFirst().map(\.number) + [number]).flatMap { $0.bytes(next: $1) }
+    }
+}
+
 /// Which part of a datagram a packet carries.
 public struct Fragment: Sendable, Hashable {
     /// Where it begins, in bytes; a multiple of 8.
@@ -99,6 +110,8 @@ public struct IPHeader: Sendable, Hashable {
     public var options: [UInt8] = []
     /// IPv6 extension headers before the fragment header and the transport header; ignored for IPv4.
     public var extensions: [ExtensionHeader] = []
+    /// IPv6 extension headers after the fragment header; ignored for IPv4. To fragments they are data.
+    public var fragmentableExtensions: [ExtensionHeader] = []
 
     /// The version field.
     public var version: UInt8?
@@ -149,13 +162,12 @@ public struct IPHeader: Sendable, Hashable {
             body.append(fragment.identification)
             chain.append(ExtensionHeader(number: ProtocolNumber.fragment, body: body, length: 0))
         }
-        let numbers = chain.map(\.number) + [number]
-        var following: [UInt8] = []
-        for (header, next) in zip(chain, numbers.dropFirst()) { following += header.bytes(next: next) }
+        let following = (chain + fragmentableExtensions).bytes(next: number)
+        let first = (chain + fragmentableExtensions).first?.number ?? number
         var bytes: [UInt8] = []
         bytes.append(UInt32((version ?? 6) & 0xF) << 28 | UInt32(trafficClass) << 20 | UInt32(label))
         bytes.append(length ?? UInt16(truncatingIfNeeded: following.count + size))
-        bytes += [numbers[0], hopLimit]
+        bytes += [first, hopLimit]
         return bytes + source.bytes + destination.bytes + following
     }
 }

@@ -34,6 +34,13 @@ public enum InternetChecksum {
         }
         return of(covered + segment)
     }
+
+    /// The checksum after one 16-bit word has changed (RFC 1624 equation 3); off by as much as it was before.
+    public static func updating(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
+        var sum = UInt32(~checksum) + UInt32(~old) + UInt32(new)
+        while sum > 0xFFFF { sum = (sum & 0xFFFF) + (sum >> 16) }
+        return ~UInt16(sum)
+    }
 }
 
 /// What a checksum field says.

@@ -84,29 +84,44 @@ public struct PacketBuilder: Sendable, Hashable {
             .withUDP { ($0.sourcePort, $0.destinationPort) = (source.port, destination.port) }
     }
 
-    /// The fragments of an IP packet, each with at most `size` bytes (a multiple of 8) of its transport header and
-    /// payload. The transport checksum is that of the whole.
-    public func fragments(size: Int) -> [PacketBuilder] {
+    /// The fragments of an IP packet, each with at most `size` bytes of what can be divided: transport header and
+    /// payload, for IPv6 also ``IPHeader/fragmentableExtensions``. The transport checksum is that of the whole.
+    ///
+    /// A single one that holds everything is an atomic fragment (RFC 6946). Fragments can be divided further; they keep
+    /// their identification. IPv4 options and ``IPHeader/extensions`` are in all of them.
+    ///
+    /// - Parameter size: in bytes; rounded down to a multiple of 8, but at least 8.
+    public func fragments(size: Int, identification: UInt32 = 0x1234) -> [PacketBuilder] {
         guard case .ip(let ip, let transport) = content else { return [self] }
-        let whole = transport.bytes(ip, payload: payload)
-        return stride(from: 0, to: whole.count, by: size).map { offset in
+        var whole = transport.bytes(ip, payload: payload)
+        var number = ip.protocolNumber ?? transport.number(ip.family)
+        if ip.family == .v6 {
+            whole = ip.fragmentableExtensions.bytes(next: number) + whole
+            number = ip.fragmentableExtensions.first?.number ?? number
+        }
+        let first = ip.fragment ?? Fragment(offset: 0, more: false, identification: identification)
+        let size = max(8, size / 8 * 8)
+        return stride(from: 0, to: max(1, whole.count), by: size).map { offset in
             let end = min(offset + size, whole.count)
             return with {
-                $0.content = .ip(ip, .other(protocolNumber: transport.number(ip.family)))
+                $0.content = .ip(ip, .other(protocolNumber: number))
                 $0.payload = Array(whole[offset..<end])
             }
-            .withIP { $0.fragment = Fragment(offset: offset, more: end < whole.count) }
+            .withIP {
+                $0.fragmentableExtensions = []
+                $0.protocolNumber = nil
+                $0.fragment = Fragment(
+                    offset: first.offset + offset, more: first.more || end < whole.count,
+                    identification: first.identification)
+            }
         }
     }
 
     /// The frame, from its Ethernet header on.
     public var bytes: [UInt8] {
         switch content {
-        case .ip(let ip, let transport):
-            let segment = transport.bytes(ip, payload: payload)
-            let header = ip.bytes(carrying: transport.number(ip.family), size: segment.count)
-            let type = ip.family == .v4 ? EtherType.ipv4 : EtherType.ipv6
-            return link.bytes(carrying: type) + header + segment + trailer
+        case .ip(let ip, _):
+            return link.bytes(carrying: ip.family == .v4 ? EtherType.ipv4 : EtherType.ipv6) + packet + trailer
         case .arp(let message): return link.bytes(carrying: EtherType.arp) + message.bytes + payload + trailer
         case .raw(let type): return link.bytes(carrying: type) + payload + trailer
         }

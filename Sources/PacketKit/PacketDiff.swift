@@ -9,32 +9,57 @@ public struct PacketDiff: Sendable, CustomStringConvertible {
         self.actual = actual
     }
 
-    /// Fields by name, then bytes in hexadecimal; what differs is marked with `*`.
+    /// What differs, by name; then fields by name and bytes in hexadecimal; what differs is marked with `*`.
     public var description: String {
-        (["  field | expected | actual"] + fieldLines + ["  offset | expected | actual"] + hexLines)
+        let names = differences
+        let verdict = names.isEmpty ? "no field differs" : "differs in \(names.joined(separator: ", "))"
+        return ([verdict, "  field | expected | actual"] + fieldLines + ["  offset | expected | actual"] + hexLines)
             .joined(separator: "\n")
     }
 
-    private var fieldLines: [String] {
+    /// The names of the fields that differ, or that only one frame has, in the order of the frame.
+    public var differences: [String] { rows.filter { $0.left != $0.right }.map(\.name) }
+
+    private struct Row {
+        let name: String
+        var left = ""
+        var right = ""
+    }
+
+    private var rows: [Row] {
         let left = PacketDissection(expected).fields
         let right = PacketDissection(actual).fields
-        var rows: [(name: String, left: String, right: String)] = []
-        for index in 0..<max(left.count, right.count) {
-            let (a, b) = (index < left.count ? left[index] : nil, index < right.count ? right[index] : nil)
-            if let a, let b, a.name != b.name {
-                rows.append((a.name, a.value, ""))
-                rows.append((b.name, "", b.value))
-            } else {
-                let same = a.map { expected[$0.range] } == b.map { actual[$0.range] }
-                let value = b?.value ?? ""
-                // Payloads of one length look the same but for their bytes.
-                rows.append(
-                    (
-                        a?.name ?? b?.name ?? "", a?.value ?? "",
-                        same || value != a?.value ? value : value + " (other bytes)"
-                    ))
+        // A field that only one of them has must not put all that follow out of step.
+        let changes = right.map(\.name).difference(from: left.map(\.name))
+        func offset(_ change: CollectionDifference<String>.Change) -> Int {
+            switch change {
+            case .insert(let offset, _, _), .remove(let offset, _, _): offset
             }
         }
+        let (added, removed) = (Set(changes.insertions.map(offset)), Set(changes.removals.map(offset)))
+        var rows: [Row] = []
+        var (a, b) = (0, 0)
+        while a < left.count || b < right.count {
+            if removed.contains(a) {
+                rows.append(Row(name: left[a].name, left: left[a].value))
+                a += 1
+            } else if added.contains(b) {
+                rows.append(Row(name: right[b].name, right: right[b].value))
+                b += 1
+            } else {
+                let (old, new) = (left[a], right[b])
+                let looksSame = old.value == new.value && expected[old.range] != actual[new.range]
+                // Payloads of one length look the same but for their bytes.
+                rows.append(
+                    Row(name: old.name, left: old.value, right: looksSame ? new.value + " (other bytes)" : new.value))
+                (a, b) = (a + 1, b + 1)
+            }
+        }
+        return rows
+    }
+
+    private var fieldLines: [String] {
+        let rows = rows
         let width = rows.reduce(0) { max($0, $1.name.count) }
         let column = rows.reduce(0) { max($0, $1.left.count) }
         return rows.map { row in

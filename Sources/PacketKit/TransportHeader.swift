@@ -94,31 +94,6 @@ public struct UDPHeader: Sendable, Hashable {
     }
 }
 
-/// An ICMP or ICMPv6 header; which one, the address family says.
-public struct ICMPHeader: Sendable, Hashable {
-    /// The type.
-    public var type: UInt8
-    /// The code.
-    public var code: UInt8
-    /// The four bytes after the checksum.
-    public var rest: UInt32
-    /// The checksum.
-    public var checksum = ChecksumField.correct
-
-    /// A header.
-    public init(type: UInt8, code: UInt8 = 0, rest: UInt32 = 0) {
-        self.type = type
-        self.code = code
-        self.rest = rest
-    }
-
-    var bytes: [UInt8] {
-        var bytes = [type, code, 0, 0]
-        bytes.append(rest)
-        return bytes
-    }
-}
-
 /// What an IP header carries.
 public enum TransportHeader: Sendable, Hashable {
     /// TCP.

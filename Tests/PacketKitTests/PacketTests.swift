@@ -103,6 +103,15 @@ import Testing
                     12..<14, with: [[8, 0], [0x86, 0xDD], [0x81, 0]].randomElement(using: &random) ?? [])
             }
             if bytes.count > 15, bytes[12] != 0x81 { bytes[14] = bytes[12] == 8 ? 0x45 : 0x60 }
+            // Half of them with something inside: ICMP errors, tunnels, fragments.
+            if bytes.count > 100, bytes[12] != 0x81, Bool.random(using: &random) {
+                let isV4 = bytes[12] == 8
+                let start = isV4 ? 34 : 54
+                bytes[isV4 ? 23 : 20] = [1, 4, 6, 41, 44, 58].randomElement(using: &random) ?? 0
+                if isV4 { bytes.replaceSubrange(20..<22, with: [0, 0]) }
+                bytes[start] = [0x45, 0x60, 1, 3, 4, 6].randomElement(using: &random) ?? 0
+                bytes[start + 8] = [0x45, 0x4F, 0x60].randomElement(using: &random) ?? 0
+            }
             let ranges = PacketDissection(bytes).fields.map(\.range)
             #expect(ranges.flatMap { $0 } == Array(bytes.indices), "\(bytes)")
             _ = PacketDiff(expected: bytes, actual: Array(bytes.reversed())).description
