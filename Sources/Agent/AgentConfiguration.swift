@@ -14,6 +14,8 @@ public struct AgentConfiguration: Sendable {
     public var workloadDevices: InterfacePattern
     /// NodePorts are served on the node's addresses in these prefixes; empty: on the addresses of external devices.
     public var nodePortPrefixes: [CIDR] = []
+    /// Prefixes that ClusterIPs are taken from: addresses in them that no Service has are refused.
+    public var serviceCIDRs: [CIDR] = []
     /// Where maps and links are pinned.
     public var pins = PinDirectory()
     /// Sizes and timeouts.

@@ -37,6 +37,7 @@ public struct AgentService: Service {
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
+            group.addTask { await pinTraceTwins() }
             group.addTask { for await batch in manifests { inbox.put(.manifests(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
@@ -63,5 +64,27 @@ public struct AgentService: Service {
         }
         nodeLock.release()
         lock.release()
+    }
+
+    /// Beside everything else: the verifier takes its time, and the datapath does without.
+    private func pinTraceTwins() async {
+        let loader = TraceLoader()
+        do {
+            try await loader.load(configuration)
+            logger.debug("packets can be traced")
+        } catch {
+            logger.warning("packets cannot be traced", metadata: ["reason": "\(error)"])
+        }
+    }
+}
+
+/// Loads on a thread of its own.
+private actor TraceLoader {
+    private let executor = QueueExecutor(label: "needletail.trace")
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    func load(_ configuration: AgentConfiguration) throws {
+        try Datapath.pinTraceTwins(configuration.datapath, pins: configuration.pins)
     }
 }

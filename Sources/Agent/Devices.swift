@@ -8,6 +8,8 @@ struct Devices {
     private let configuration: AgentConfiguration
     private let attachments: Attachments
     private let logger: Logger
+    /// What the programs know of the devices.
+    private var table: DeviceTable
     private var interfaces: [UInt32: Interface] = [:]
     private var addresses: Set<InterfaceAddress> = []
     /// Devices with programs, and the name they had then.
@@ -15,9 +17,12 @@ struct Devices {
     /// Devices that could not be attached to, and why: to try again at the next change, and to say so once.
     private var failures: [UInt32: String] = [:]
 
-    init(_ configuration: AgentConfiguration, _ attachments: Attachments, _ logger: Logger) {
+    init(
+        _ configuration: AgentConfiguration, _ attachments: Attachments, _ table: DeviceTable, _ logger: Logger
+    ) {
         self.configuration = configuration
         self.attachments = attachments
+        self.table = table
         self.logger = logger
     }
 
@@ -29,14 +34,61 @@ struct Devices {
         for index in Attachments.interfaces(in: configuration.pins) where interfaces[UInt32(bitPattern: index)] == nil {
             detach(UInt32(bitPattern: index), reason: "the device is gone")
         }
+        // Before a program runs there, and again with what has become of XDP.
+        describe()
         for interface in interfaces.values.sorted(by: { $0.index < $1.index }) { update(interface) }
+        describe()
+    }
+
+    /// Tells the programs of all devices that have a role. What is known already is not written again.
+    private mutating func describe() {
+        var records: [UInt32: DeviceRecord] = [:]
+        for interface in interfaces.values {
+            guard let role = role(of: interface) else { continue }
+            let programs = attached[interface.index]?.programs ?? attachments.pinned(on: interface.index)
+            records[interface.index] = DeviceRecord(
+                role: role, takesFromXDP: attachments.takesFromXDP(interface, role: role, programs),
+                addresses: primaryAddresses(of: interface.index))
+        }
+        do {
+            try table.store(records)
+        } catch {
+            logger.error(
+                "cannot tell the programs of the devices; it is tried again", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// A device's own address of each family: of the widest prefix, since those of single addresses come and go with
+    /// whoever announces them.
+    private func primaryAddresses(of index: UInt32) -> [IPFamily: IPAddress] {
+        let own = addresses.filter {
+            $0.interfaceIndex == index && $0.isUsable && !$0.address.isLinkLocal && !$0.address.isLoopback
+                && $0.scope != .host && $0.scope != .link
+        }
+        return Dictionary(grouping: own, by: \.address.family).compactMapValues { candidates in
+            candidates.min { a, b in
+                (a.prefixLength, a.isSecondary ? 1 : 0, a.address) < (b.prefixLength, b.isSecondary ? 1 : 0, b.address)
+            }?.address
+        }
+    }
+
+    /// The node's own address of each family: that of an external device, rather one of the `preferred`, else of the
+    /// first device.
+    func nodeAddresses(preferring preferred: [IPAddress]) -> [IPFamily: IPAddress] {
+        let external = interfaces.values.filter { role(of: $0) == .external }.sorted { $0.index < $1.index }
+        let candidates = external.flatMap { primaryAddresses(of: $0.index).values }
+        return Dictionary(grouping: candidates, by: \.family).compactMapValues { candidates in
+            candidates.first { preferred.contains($0) } ?? candidates.first
+        }
     }
 
     /// Takes in a change. Returns whether the node's addresses may be others now.
     mutating func apply(_ change: NetlinkMonitor.Change) -> Bool {
+        defer { describe() }
         switch change {
         case .interfaceAppeared(let interface), .interfaceChanged(let interface):
             let renamed = interfaces.updateValue(interface, forKey: interface.index)?.name != interface.name
+            if renamed { describe() }
             update(interface)
             return renamed
         case .interfaceVanished(let interface):
@@ -71,6 +123,7 @@ struct Devices {
         for index in failures.keys.sorted() {
             if let interface = interfaces[index] { update(interface) }
         }
+        describe()
     }
 
     /// Addresses NodePorts are served on.

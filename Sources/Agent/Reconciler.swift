@@ -54,6 +54,10 @@ actor Reconciler {
     private var devicesAreStale = false
     private var lastForcedReclaim: ContinuousClock.Instant?
     private var meta: nt_meta
+    /// What the programs know of the node.
+    private var node: NodeState
+    /// ClusterIPs, or the prefixes they are taken from, may be others than ``node`` says.
+    private var isRangeStale = true
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -67,7 +71,9 @@ actor Reconciler {
         self.datapath = datapath
         self.logger = logger
         devices = Devices(
-            configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment), logger)
+            configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
+            try DeviceTable(datapath.maps), logger)
+        node = try datapath.maps.nodeState()
         kernelMaps = KernelMaps(datapath.maps)
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
@@ -80,6 +86,7 @@ actor Reconciler {
         try devices.reload()
         hooks.attach()
         updateContext()
+        try describeNode()
         logger.info(
             datapath.adopted ? "adopted the datapath of an earlier agent" : "loaded the datapath",
             metadata: [
@@ -112,7 +119,35 @@ actor Reconciler {
             }
         }
         if isDirty { sync() }
+        do {
+            try describeNode()
+        } catch {
+            logger.error("cannot tell the programs of the node; it is tried again", metadata: ["reason": "\(error)"])
+        }
     }
+
+    // MARK: Node
+
+    /// Tells the programs of the node's addresses, and where ClusterIPs are. Before the first sync nobody knows which
+    /// addresses Services have: until then nothing is refused for having none.
+    private func describeNode() throws {
+        let addresses = devices.nodeAddresses(preferring: context.nodeAddresses)
+        var state = node
+        if meta.syncs > 0, isRangeStale {
+            isRangeStale = false
+            state = NodeState(
+                clusterIPs: planner.image.frontends.lazy.filter { $0.value.flags.contains(.clusterIP) }
+                    .map(\.key.address),
+                serviceCIDRs: serviceCIDRs)
+        }
+        state.addresses = addresses
+        guard state != node else { return }
+        try datapath.maps.store(state)
+        node = state
+    }
+
+    /// All prefixes that ClusterIPs are taken from.
+    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs }
 
     // MARK: Input
 
@@ -253,6 +288,7 @@ actor Reconciler {
         for write in writes {
             planner.performed(write)
             candidates.keep(namedBy: write)
+            if case .frontend = write { isRangeStale = true }
         }
     }
 

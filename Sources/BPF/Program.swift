@@ -32,11 +32,16 @@ public final class Program: Sendable {
     public let id: UInt32
     /// The kind of program.
     public let type: ProgramType
+    /// A digest of the instructions as they were loaded, whatever maps they use; as `bpftool prog` shows it.
+    public let tag: String
 
     init(descriptor: consuming OwnedDescriptor, name: String?) throws(BPFError) {
         let info = try descriptor.objectInfo(bpf_prog_info(), subject: name ?? "program")
         self.id = info.id
         self.type = ProgramType(rawValue: info.type)
+        self.tag = withUnsafeBytes(of: info.tag) { bytes in
+            bytes.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        }
         self.name = name ?? String(fixed: info.name)
         self.descriptor = descriptor
     }

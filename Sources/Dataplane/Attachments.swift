@@ -81,8 +81,21 @@ public struct AttachmentOptions: Sendable, Hashable {
         case clsact
     }
 
+    /// Whether XDP may send packets out of an external device, instead of leaving them to tc.
+    public enum Forwarding: String, Sendable, Hashable, CaseIterable {
+        /// Where our own program is in the driver, and the device is no veth: those lose what XDP sends to them unless
+        /// their peer runs XDP too.
+        case auto
+        /// Out of all of them.
+        case always
+        /// Out of none.
+        case never
+    }
+
     /// XDP on external devices.
     public var xdp: XDP = .auto
+    /// XDP's way out of external devices.
+    public var forwarding: Forwarding = .auto
     /// tc on all devices.
     public var tc: TC = .auto
 
@@ -149,6 +162,21 @@ public struct Attachments: Sendable {
         pins.entries(in: "links").compactMap(Attachment.init(pinName:))
             .sorted { ($0.interface, $0.program.rawValue) < ($1.interface, $1.program.rawValue) }
     }
+
+    /// Whether XDP may send packets out of a device, which has these programs.
+    public func takesFromXDP(_ device: Interface, role: DeviceRole, _ attached: [Attachment]) -> Bool {
+        guard role == .external else { return false }
+        return switch options.forwarding {
+        case .always: true
+        case .never: false
+        case .auto:
+            device.kind != "veth"
+                && attached.contains { $0.program == .externalXDP && $0.mechanism == .native }
+        }
+    }
+
+    /// What an earlier agent, or this one, has attached to a device.
+    public func pinned(on interface: UInt32) -> [Attachment] { pinned(on: Int32(bitPattern: interface)) }
 
     private func pinned(on interface: Int32) -> [Attachment] {
         Self.all(in: pins).filter { $0.interface == interface }

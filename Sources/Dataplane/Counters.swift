@@ -32,6 +32,12 @@ extension DatapathCounter: @retroactive CaseIterable {
     /// In the order of their numbers.
     public static var allCases: [DatapathCounter] { (0..<NT_COUNTER_COUNT).compactMap(DatapathCounter.init(rawValue:)) }
 
+    /// A number in a record; `nil` for one that is no counter's.
+    init?(wire: UInt8) {
+        guard wire < NT_COUNTER_COUNT else { return nil }
+        self.init(rawValue: UInt32(wire))
+    }
+
     /// What became of the packet.
     public enum Class: String, Sendable, CaseIterable {
         /// It was passed on untouched.

@@ -92,6 +92,29 @@ public struct Datapath: Sendable {
         try object.setAutoload(hooks.contains(.connect4), program: socketIterator)
     }
 
+    /// Loads the programs once more, so that they change nothing but their record of what they did, and pins them for
+    /// ``TraceProgram``. They share the maps that are pinned.
+    ///
+    /// - Throws: `BPFError`. The datapath forwards all the same.
+    public static func pinTraceTwins(_ settings: DatapathSettings, pins: PinDirectory) throws {
+        var object = try open()
+        for (map, entries) in try settings.sizes + flowSizes(settings, pins) {
+            try object.setMaxEntries(entries, ofMap: map)
+        }
+        try object.setConstant("nt_config", to: settings.config(tracing: true))
+        for name in mapNames { try object.reuseMap(name, pinnedAt: pins.map(name)) }
+        for program in object.programNames where !DatapathProgram.attachable.contains(where: { $0.name == program }) {
+            try object.setAutoload(false, program: program)
+        }
+        let loaded = try object.load()
+        try pins.create()
+        for program in DatapathProgram.attachable {
+            let twin = try loaded.program(program.name)
+            try BPFFileSystem.unpin(pins.trace(program))
+            try twin.pin(at: pins.trace(program))
+        }
+    }
+
     /// Opens the datapath's object without loading it: for its type information.
     public static func open() throws(BPFError) -> BPFObject {
         try BPFObject(

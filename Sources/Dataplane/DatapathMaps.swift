@@ -155,6 +155,10 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
     case unusableDevice(String, String)
     /// A map holds what no agent writes; which, and what.
     case corruptMap(String, String)
+    /// The programs that explain packets are not pinned under this directory.
+    case noTrace(String)
+    /// Another process reads the events of this directory's programs.
+    case watched(String)
 
     /// What is wrong and what to do.
     public var description: String {
@@ -177,6 +181,10 @@ public enum DatapathError: Error, Sendable, CustomStringConvertible {
             "another needletail-agent is running with \(path): stop it first"
         case .nodeLocked:
             "another needletail-agent is running on this node (in this network namespace): stop it first"
+        case .noTrace(let path):
+            "no programs to trace with are pinned under \(path): the agent is starting, or its log says why it has none"
+        case .watched(let path):
+            "another process reads the events of the datapath pinned under \(path); one can at a time"
         case .unsupportedKernel(let what): what
         case .unusableDevice(let name, let why): "device \(name): \(why)"
         case .corruptMap(let map, let what):

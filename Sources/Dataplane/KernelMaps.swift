@@ -103,6 +103,8 @@ public struct KernelMaps: ~Copyable {
                 if case .backend(let id, let record) = $0 { (id.rawValue, record?.wire ?? nt_backend()) } else { nil }
             }
         case .service:
+            // Who had the id before may have been counted.
+            try maps.clearStatistics(run.lazy.compactMap { if case .service(let id, _) = $0 { id } else { nil } })
             try Self.store(run, in: maps.services) {
                 if case .service(let id, let name?) = $0 { (id, name.wire) } else { nil }
             }

@@ -1,5 +1,6 @@
 public import BPF
 internal import Glibc
+internal import NeedletailABI
 internal import SystemPackage
 
 /// The directory of a bpffs that keeps the datapath while no process does.
@@ -7,6 +8,7 @@ internal import SystemPackage
 ///     ROOT/maps/nt_frontends4 ...          the maps
 ///     ROOT/links/external_xdp-native-4 ... attachments, by program, mechanism and interface index
 ///     ROOT/links/socket_connect4-cgroup .. socket hooks
+///     ROOT/trace/external_xdp ...          the programs once more, as they are run to explain a packet
 public struct PinDirectory: Sendable, Hashable {
     /// Where the agent pins unless told otherwise.
     public static let standard = "/sys/fs/bpf/needletail"
@@ -27,6 +29,9 @@ public struct PinDirectory: Sendable, Hashable {
 
     /// The path of a socket hook's link.
     func link(_ program: SocketProgram) -> String { "\(root)/links/\(program.pinName)" }
+
+    /// The path of a program that is run to explain a packet.
+    func trace(_ program: DatapathProgram) -> String { "\(root)/trace/\(program.name)" }
 
     /// Whether a map is pinned.
     public func exists(_ map: String) -> Bool { access(self.map(map), F_OK) == 0 }
@@ -59,7 +64,7 @@ public struct PinDirectory: Sendable, Hashable {
     /// Mounts a bpffs if there is none, and makes the directories.
     public func create() throws(BPFError) {
         try BPFFileSystem.ensureMounted(containing: root)
-        for directory in ["maps", "links"] {
+        for directory in ["maps", "links", "trace"] {
             try BPFFileSystem.ensureMounted(containing: "\(root)/\(directory)")
         }
     }
@@ -68,7 +73,7 @@ public struct PinDirectory: Sendable, Hashable {
     public func remove() throws(BPFError) {
         // First, so that what is left when this is stopped midway is taken for what it is.
         try BPFFileSystem.unpin(map("nt_meta"))
-        for subdirectory in ["links", "maps"] {
+        for subdirectory in ["links", "trace", "maps"] {
             for name in entries(in: subdirectory) { try BPFFileSystem.unpin("\(root)/\(subdirectory)/\(name)") }
             rmdir("\(root)/\(subdirectory)")
         }

@@ -41,6 +41,8 @@ public struct InterfaceAddress: Sendable, Hashable {
     public var isDeprecated: Bool { flags & UInt32(IFA_F_DEPRECATED) != 0 }
     /// A privacy address that will be replaced (RFC 8981). The bit means "secondary" for IPv4, where it is nothing bad.
     public var isTemporary: Bool { address.family == .v6 && flags & UInt32(IFA_F_TEMPORARY) != 0 }
+    /// An IPv4 address after the first of its prefix, which goes with that one (`IFA_F_SECONDARY`).
+    public var isSecondary: Bool { address.family == .v4 && flags & UInt32(IFA_F_SECONDARY) != 0 }
     /// One that services may be offered on: neither tentative, nor deprecated, nor temporary.
     public var isUsable: Bool { !isTentative && !isDeprecated && !isTemporary }
 

@@ -7,6 +7,7 @@ import Netlink
 extension AttachmentOptions.XDP: ExpressibleByArgument {}
 extension AttachmentOptions.TC: ExpressibleByArgument {}
 extension DatapathSettings.Sockets: ExpressibleByArgument {}
+extension AttachmentOptions.Forwarding: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension ArgumentHelp {
@@ -100,6 +101,17 @@ enum FlagValue {
             }
             return prefix
         }
+    }
+
+    /// Prefixes of ClusterIPs, as many as the programs have room for.
+    static func servicePrefixes(_ text: String) throws -> [CIDR] {
+        let prefixes = try prefixes(text)
+        for family in IPFamily.allCases
+        where prefixes.count(where: { $0.family == family }) > NodeState.maxServiceCIDRs {
+            throw ValidationError("up to \(NodeState.maxServiceCIDRs) prefixes of each family")
+        }
+        guard prefixes.allSatisfy({ $0.length > 0 }) else { throw ValidationError("not everything is a ClusterIP") }
+        return prefixes
     }
 
     static func ports(_ text: String) throws -> PortRange {

@@ -51,6 +51,8 @@ struct Run: AsyncParsableCommand {
         configuration.pins = PinDirectory(pinDirectory)
         configuration.attachment.xdp = devices.xdp
         configuration.attachment.tc = devices.tc
+        configuration.attachment.forwarding = devices.xdpForward
+        configuration.serviceCIDRs = devices.serviceCIDRs ?? []
         configuration.collectInterval = timeouts.collectInterval
         configuration.datapath = sizes.settings(timeouts.values)
         configuration.datapath.sockets = sockets.sockets
@@ -95,8 +97,18 @@ struct DeviceOptions: ParsableArguments {
             valueName: "cidrs"), transform: FlagValue.prefixes)
     var nodeportAddresses: [CIDR]?
 
+    @Option(
+        help: ArgumentHelp(
+            "Prefixes ClusterIPs are taken from: other addresses in them are refused. Four of each family at most.",
+            valueName: "cidrs"), transform: FlagValue.servicePrefixes)
+    var serviceCIDRs: [CIDR]?
+
     @Option(help: "XDP on external devices: auto (native, else generic), native, generic or off.")
     var xdp = AttachmentOptions.XDP.auto
+
+    @Option(
+        help: "Sending packets on from XDP: auto (native XDP, and no veth), always, or never, which leaves it to tc.")
+    var xdpForward = AttachmentOptions.Forwarding.auto
 
     @Option(help: "How tc programs are attached: auto (TCX, else clsact), tcx or clsact.")
     var tc = AttachmentOptions.TC.auto

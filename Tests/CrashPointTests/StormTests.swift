@@ -103,7 +103,7 @@ struct StormTests {
         // Room for the sets twice over: ids and lines are used again at once.
         settings.maxFrontends = 16
         settings.maxSets = UInt32(2 * Self.services + 1)
-        settings.maxSlots = UInt32(2 * Self.services * 512)
+        settings.maxSlots = UInt32(2 * Self.services * (512 + 16))
         settings.maxBackends = UInt32(3 * Self.services * Self.poolSize)
         settings.maxServices = 16
         settings.maxTCPFlows = 4096

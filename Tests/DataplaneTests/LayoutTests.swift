@@ -106,6 +106,13 @@ import Testing
                 ("packets", \.packets), ("bytes", \.bytes), ("new_flows", \.new_flows), ("refused", \.refused),
             ]),
         Layout(
+            nt_event.self, "nt_event",
+            [
+                ("time", \.time), ("service", \.service), ("backend", \.backend), ("src", \.src), ("dst", \.dst),
+                ("sport", \.sport), ("dport", \.dport), ("kind", \.kind), ("program", \.program),
+                ("counter", \.counter), ("protocol", \.protocol), ("family", \.family), ("pad", \.pad),
+            ]),
+        Layout(
             nt_event_control.self, "nt_event_control",
             [("until", \.until), ("kinds", \.kinds), ("sample", \.sample)]),
         Layout(
@@ -115,6 +122,7 @@ import Testing
                 ("slots", \.slots), ("backend", \.backend), ("frontend_flags", \.frontend_flags),
                 ("flow_flags", \.flow_flags), ("scope", \.scope), ("refusal", \.refusal), ("fib", \.fib),
                 ("path", \.path), ("src", \.src), ("dst", \.dst), ("sport", \.sport), ("dport", \.dport),
+                ("pad", \.pad),
             ]),
         Layout(
             nt_config.self, "nt_config",

@@ -468,6 +468,7 @@ struct nt_trace {
 	struct nt_addr dst;
 	nt_port sport;
 	nt_port dport;
+	__u32 pad;
 };
 
 /* ---- settings and state of the node ---- */
