@@ -87,7 +87,8 @@ let package = Package(
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "Netlink", "NetTypes", "BPF", argumentParser, logging, lifecycle, unixSignals,
+                "Agent", "Dataplane", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser, logging, lifecycle,
+                unixSignals,
             ],
             swiftSettings: settings),
 

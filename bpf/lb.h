@@ -751,8 +751,7 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 	struct nt_flow *flow;
 	bool reselected = false;
 
-	switch (frontend_find(&pkt->tuple, scope_of(program), &work->frontend_key, &work->frontend,
-			      program, v6)) {
+	switch (frontend_find(&pkt->tuple, scope_of(program), work, program, v6)) {
 	case NOT_FOUND:
 		return not_frontend(ctx, pkt, work, program, v6);
 	case RACED:

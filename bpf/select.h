@@ -49,9 +49,9 @@ static __always_inline int frontend_read(const struct tuple *t, const enum nt_sc
 }
 
 /* Looks for the frontend of a tuple's destination; what it says is in `out` then. */
-static __always_inline int frontend_find(const struct tuple *t, const enum nt_scope scope,
-					 union frontend_key *key, struct frontend *out,
-					 const __u32 program, const bool v6)
+static __always_inline int frontend_find_in(const struct tuple *t, const enum nt_scope scope,
+					    union frontend_key *key, struct frontend *out,
+					    const __u32 program, const bool v6)
 {
 	int answer = frontend_read(t, scope, key, out, v6);
 
@@ -59,6 +59,13 @@ static __always_inline int frontend_find(const struct tuple *t, const enum nt_sc
 		return answer;
 	count(program, NT_RACE_RETRIED);
 	return frontend_read(t, scope, key, out, v6);
+}
+
+/* The same with the packet programs' room; what it says is in `work->frontend` then. */
+static __always_inline int frontend_find(const struct tuple *t, const enum nt_scope scope,
+					 struct scratch *work, const __u32 program, const bool v6)
+{
+	return frontend_find_in(t, scope, &work->frontend_key, &work->frontend, program, v6);
 }
 
 /* Whether `service` lets this source in; of frontends with NT_FRONTEND_SOURCE_RANGES. */

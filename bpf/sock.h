@@ -572,7 +572,7 @@ static __always_inline int socket_lookup(struct bpf_sock_addr *ctx, struct tuple
 	if ((!host && is_here(t->dst.w, v6)) ||
 	    (!is_unspecified(t->src.w, v6) && is_here(t->src.w, v6)))
 		return socket_direct(ctx, t, hook, v6);
-	switch (frontend_find(t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6)) {
+	switch (frontend_find_in(t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6)) {
 	case NOT_FOUND:
 		return socket_direct(ctx, t, hook, v6);
 	case RACED:
@@ -651,7 +651,7 @@ static __always_inline bool is_node_port(const __be32 *address, nt_port port, __
 	struct frontend frontend;
 
 	copy_address(t.dst.w, address, v6);
-	return frontend_find(&t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6) == FOUND &&
+	return frontend_find_in(&t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6) == FOUND &&
 	       frontend.flags & NT_FRONTEND_NODE_PORT && !(frontend.flags & NT_FRONTEND_RETIRED);
 }
 

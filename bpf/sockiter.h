@@ -69,7 +69,7 @@ static __always_inline bool is_over(const struct translation *peer, const bool v
 	union frontend_key key = {};
 	struct frontend frontend;
 
-	switch (frontend_find(&t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6)) {
+	switch (frontend_find_in(&t, NT_SCOPE_INTERNAL, &key, &frontend, PROGRAM, v6)) {
 	case NOT_FOUND:
 		return true;
 	case RACED:

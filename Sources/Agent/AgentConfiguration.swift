@@ -1,6 +1,7 @@
 public import Dataplane
 public import NetTypes
 public import Netlink
+public import Resolver
 
 /// Everything the agent is told from outside.
 public struct AgentConfiguration: Sendable {
@@ -14,6 +15,8 @@ public struct AgentConfiguration: Sendable {
     public var workloadDevices: InterfacePattern
     /// NodePorts are served on the node's addresses in these prefixes; empty: on the addresses of external devices.
     public var nodePortPrefixes: [CIDR] = []
+    /// What Services do not say by themselves.
+    public var resolver = Resolver.Options()
     /// Prefixes that ClusterIPs are taken from: addresses in them that no Service has are refused.
     public var serviceCIDRs: [CIDR] = []
     /// Where maps and links are pinned.

@@ -3,6 +3,7 @@ internal import Dataplane
 public import Logging
 internal import Manifests
 internal import Netlink
+internal import Planning
 public import ServiceLifecycle
 
 /// The node agent: loads or adopts the datapath, follows its sources, and reconciles until it is told to stop. The
@@ -28,8 +29,14 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
-        let changedMaps = Inbox<Void>()
-        let reconciler = try Reconciler(configuration, datapath, logger) { changedMaps.put(()) }
+        let endings = Inbox<EndedFlows>()
+        let socketEndings = Inbox<EndedFlows>()
+        let reconciler = try Reconciler(
+            configuration, datapath, logger,
+            endFlows: {
+                endings.put($0)
+                socketEndings.put($0)
+            }, mapsChanged: { socketEndings.put(.of([])) })
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
@@ -55,15 +62,37 @@ public struct AgentService: Service {
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
-            if let cleaner { group.addTask { await changedMaps.forEachBatch { _ in await cleaner.pass() } } }
+            group.addTask { await endings.forEachBatch { await end($0, collector, endings) } }
+            if let cleaner {
+                group.addTask {
+                    await socketEndings.forEachBatch { await cleaner.pass($0.reduce(.of([])) { $0.union($1) }) }
+                }
+            }
             try? await gracefulShutdown()
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
-            changedMaps.finish()
+            endings.finish()
+            socketEndings.finish()
             group.cancelAll()
         }
         nodeLock.release()
         lock.release()
+    }
+
+    /// On the collector's thread: changes of endpoints do not wait for it.
+    private func end(
+        _ flows: [EndedFlows], _ collector: CollectorThread, _ endings: Inbox<EndedFlows>
+    ) async {
+        let ended = flows.reduce(EndedFlows.of([])) { $0.union($1) }
+        do {
+            let entries = try await collector.end(ended)
+            if entries > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(entries)"]) }
+        } catch {
+            logger.error(
+                "cannot end UDP flows of endpoints that are gone; it is tried again", metadata: ["reason": "\(error)"])
+            try? await Task.sleep(for: .seconds(1))
+            endings.put(ended)
+        }
     }
 
     /// Beside everything else: the verifier takes its time, and the datapath does without.

@@ -1,5 +1,6 @@
 internal import BPF
 internal import Dataplane
+internal import Planning
 
 /// Looks through the flow table now and then. On a thread of its own: a million entries take a second, during which
 /// changes of endpoints must not wait.
@@ -18,6 +19,12 @@ struct FlowCollector {
         if afterGracePeriod { GracePeriod.wait() }
         return try table.collect(timeouts)
     }
+
+    /// Ends UDP flows, when no program is left that could begin one of them.
+    func end(_ flows: EndedFlows) throws -> Int {
+        GracePeriod.wait()
+        return try table.end(flows)
+    }
 }
 
 /// The collector's thread.
@@ -34,4 +41,6 @@ actor CollectorThread {
     func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
         try collector.pass(afterGracePeriod: afterGracePeriod)
     }
+
+    func end(_ flows: EndedFlows) throws -> Int { try collector.end(flows) }
 }

@@ -26,7 +26,8 @@ actor Reconciler {
     private let datapath: Datapath
     private let logger: Logger
     private let executor = QueueExecutor(label: "needletail.reconciler")
-
+    /// Who ends the UDP flows that must not go on; not to be waited for.
+    private let end: @Sendable (EndedFlows) -> Void
     /// Called when the maps have changed, for whoever must follow.
     private let mapsChanged: @Sendable () -> Void
 
@@ -35,7 +36,7 @@ actor Reconciler {
     private var kernelMaps: KernelMaps
     private var planner: Planner
     private var catalog = Catalog()
-    private var resolver = Resolver()
+    private let resolver: Resolver
     private var context: NodeContext
     private var desired = DesiredTracker()
     /// What has become of the desired state since the last plan.
@@ -63,13 +64,15 @@ actor Reconciler {
 
     init(
         _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
-        mapsChanged: @escaping @Sendable () -> Void
+        endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void
     ) throws {
         self.mapsChanged = mapsChanged
         hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
+        self.end = end
+        resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
@@ -135,10 +138,9 @@ actor Reconciler {
         var state = node
         if meta.syncs > 0, isRangeStale {
             isRangeStale = false
+            let bounds = IPFamily.allCases.compactMap { planner.clusterIPs($0) }
             state = NodeState(
-                clusterIPs: planner.image.frontends.lazy.filter { $0.value.flags.contains(.clusterIP) }
-                    .map(\.key.address),
-                serviceCIDRs: serviceCIDRs)
+                clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
         guard state != node else { return }
@@ -147,7 +149,7 @@ actor Reconciler {
     }
 
     /// All prefixes that ClusterIPs are taken from.
-    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs }
+    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs + catalog.clusterIPRanges }
 
     // MARK: Input
 
@@ -162,6 +164,7 @@ actor Reconciler {
         }
         let changes = catalog.apply(batch.events)
         if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
     }
@@ -237,6 +240,7 @@ actor Reconciler {
             var plan = try nextPlan()
             var writes = plan.writes.count
             try perform(plan.writes)
+            if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
             if planner.hasShortage, try reclaimNow() > 0 {
                 plan = planner.plan(DesiredChanges())
                 writes += plan.writes.count
@@ -288,7 +292,7 @@ actor Reconciler {
         for write in writes {
             planner.performed(write)
             candidates.keep(namedBy: write)
-            if case .frontend = write { isRangeStale = true }
+            if case .address = write { isRangeStale = true }
         }
     }
 

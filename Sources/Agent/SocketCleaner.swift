@@ -1,6 +1,7 @@
 internal import BPF
 internal import Dataplane
 internal import Logging
+internal import Planning
 
 /// Ends connected UDP sockets whose backend is gone. On a thread of its own: with many sockets in many namespaces it
 /// takes its time, during which changes of endpoints must not wait.
@@ -19,12 +20,14 @@ actor SocketCleaner {
         self.logger = logger
     }
 
-    /// Looks through all sockets.
-    func pass() {
+    /// Looks through all sockets, for those whose frontend or backend is gone, and those of these flows.
+    func pass(_ flows: EndedFlows) {
         // After it no hook is left that chose by what the maps said before.
         GracePeriod.wait()
         do {
-            let outcome = try sockets.end { _ in false }
+            let outcome = try sockets.end {
+                flows.contains(FlowOwner(service: $0.service, backend: $0.backend))
+            }
             isUnfinished = outcome.ended + outcome.failed > 0
             report(outcome.failure)
             if outcome.ended > 0 {
@@ -36,9 +39,9 @@ actor SocketCleaner {
         }
     }
 
-    /// Looks again if the last time something was found.
+    /// Looks again if the last time something was found; not for the flows of then, which may have begun anew.
     func passAgain() {
-        if isUnfinished { pass() }
+        if isUnfinished { pass(.of([])) }
     }
 
     private func report(_ failure: String?) {

@@ -201,6 +201,31 @@ public struct FlowTable: Sendable {
         return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
     }
 
+    /// Removes the entries of UDP flows that must not go on, both directions: the next packet begins a new flow.
+    ///
+    /// What is stored meanwhile may be missed: programs that could still begin such a flow must have ended (see
+    /// `GracePeriod`).
+    ///
+    /// - Returns: how many entries.
+    @discardableResult
+    public func end(_ ended: EndedFlows) throws -> Int {
+        guard !ended.isEmpty else { return 0 }
+        return try end(ended, in: maps.flows4.udp) + end(ended, in: maps.flows6.udp)
+    }
+
+    private func end<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
+        _ ended: EndedFlows, in map: BPFMap<Key, Value>
+    ) throws -> Int {
+        var keys: [Key] = []
+        try map.forEach { key, value in
+            let (service, backend) = (value.head.service, value.head.backend)
+            // What names no service is no flow of a service.
+            guard service.rawValue != 0, ended.contains(FlowOwner(service: service, backend: backend)) else { return }
+            keys.append(key)
+        }
+        return try map.delete(keys: keys.span)
+    }
+
     private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
         _ map: BPFMap<Key, Value>, _ matches: (FlowEntry) -> Bool
     ) throws -> Int {

@@ -5,6 +5,7 @@ import Glibc
 import Logging
 import NetTypes
 import Netlink
+import Resolver
 import ServiceLifecycle
 import UnixSignals
 
@@ -30,6 +31,7 @@ struct Run: AsyncParsableCommand {
 
     @OptionGroup(title: "Devices") var devices: DeviceOptions
     @OptionGroup(title: "Sockets") var sockets: SocketOptions
+    @OptionGroup(title: "Services") var services: ServiceOptions
     @OptionGroup(title: "Sizes and limits") var sizes: SizeOptions
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
 
@@ -47,6 +49,7 @@ struct Run: AsyncParsableCommand {
         var configuration = AgentConfiguration(
             manifests: manifests, nodeName: nodeName, externalDevices: devices.externalDevices,
             workloadDevices: devices.workloadDevices)
+        configuration.resolver = services.resolver
         configuration.nodePortPrefixes = devices.nodeportAddresses ?? []
         configuration.pins = PinDirectory(pinDirectory)
         configuration.attachment.xdp = devices.xdp
@@ -61,14 +64,14 @@ struct Run: AsyncParsableCommand {
 
         var logger = Logger(label: "needletail-agent") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
-        let services = ServiceGroup(
+        let group = ServiceGroup(
             services: [AgentService(configuration, logger: logger)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         // A terminal that goes away is no reason to stop.
         signal(SIGHUP, SIG_IGN)
         do {
-            try await services.run()
+            try await group.run()
         } catch {
             logger.critical("the agent cannot run", metadata: ["reason": "\(error)"])
             throw ExitCode.failure
@@ -131,6 +134,33 @@ struct SocketOptions: ParsableArguments {
 
     @Flag(help: "Keep processes of the node from binding NodePorts: bind fails with EADDRINUSE.")
     var protectNodeports = false
+}
+
+/// What Services do not say by themselves.
+struct ServiceOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            """
+            Rewrite the source of traffic: minimal (where replies would not come back through this node), kube-proxy \
+            (as it does), or all (as its masqueradeAll).
+            """))
+    var masquerade = MasqueradeMode.minimal
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            How outside traffic reaches backends on other nodes: snat, or dsr (encapsulated; their node answers the \
+            client). A Service's annotation needletail.io/forwarding goes before it.
+            """))
+    var forwarding = Forwarding.snat
+
+    @Flag(help: "Serve NodePorts on 127.0.0.1 and ::1 too, for sockets of the node itself (see --sockets).")
+    var localhostNodeports = false
+
+    var resolver: Resolver.Options {
+        Resolver.Options(
+            masquerade: masquerade, forwarding: forwarding, servesLocalhostNodePorts: localhostNodeports)
+    }
 }
 
 /// How much fits, and how fast it may come.

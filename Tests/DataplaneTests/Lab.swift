@@ -10,6 +10,7 @@ import Testing
 
 @testable import Dataplane
 @testable import Resolver
+import ServiceModel
 
 /// A datapath of a test's own: nothing is pinned or attached, packets are run through its programs one by one.
 ///
@@ -85,15 +86,15 @@ final class Lab: @unchecked Sendable {
 
     /// What the Resolver would say.
     static func desired(_ frontends: [Frontend], alsoServing: Set<TransportEndpoint>) -> DesiredState {
-        var desired = DesiredState()
+        let others = ServicePortName(
+            service: ObjectName(namespace: "default", name: "others"), port: "p", transport: .tcp)
+        var serving = [others: alsoServing]
         for frontend in frontends {
-            desired.frontends[frontend.key] = frontend
             for answer in [frontend.external, frontend.internal] {
-                desired.backends.formUnion(answer.backendSet.members.map(\.endpoint))
+                serving[frontend.servicePort, default: []].formUnion(answer.backendSet.members.map(\.endpoint))
             }
         }
-        desired.backends.formUnion(alsoServing)
-        return desired
+        return DesiredState(frontends: frontends, serving: serving)
     }
 
     func image() throws -> MapImage { try kernel.read() }

@@ -16,7 +16,7 @@ import Testing
         func service(_ state: DesiredState) -> ResolvedService {
             var service = ResolvedService(name: name)
             service.frontends = state.frontends.values.sorted { $0.key < $1.key }
-            service.servingBackends = state.backends
+            service.serving = state.serving
             return service
         }
         tracker.update(name, service(old), &changes)
@@ -33,7 +33,7 @@ import Testing
         #expect(planner.image == maps.image)
     }
 
-    @Test(arguments: [roomy, MapCapacity(frontends: 12, sets: 14, lines: 400, backends: 40, services: 10)])
+    @Test(arguments: [roomy, MapCapacity(frontends: 12, sets: 14, lines: 400, backends: 40, services: 10, ranges: 8)])
     func `Plans for changes lead where plans for everything lead`(capacity: MapCapacity) throws {
         for seed in UInt64(1)...40 {
             var random = SeededGenerator(seed: seed)
@@ -65,7 +65,8 @@ import Testing
     }
 
     @Test func `What did not fit is programmed when room comes free`() throws {
-        var maps = ModelMaps(capacity: MapCapacity(frontends: 1, sets: 8, lines: 512, backends: 8, services: 8))
+        var maps = ModelMaps(
+            capacity: MapCapacity(frontends: 1, sets: 8, lines: 512, backends: 8, services: 8, ranges: 8))
         var planner = try Planner(maps.image)
         let (a, b) = (World.backend(0, .v4, .tcp), World.backend(1, .v4, .tcp))
         let (first, second) = (simpleFrontend(0, [a]), simpleFrontend(1, [b]))

@@ -7,7 +7,7 @@ import ServiceModel
 import TestSupport
 import Testing
 
-let roomy = MapCapacity(frontends: 64, sets: 256, lines: 16_384, backends: 256, services: 64)
+let roomy = MapCapacity(frontends: 64, sets: 256, lines: 16_384, backends: 256, services: 64, ranges: 64)
 
 @Suite struct PlanTests {
     @Test(arguments: UInt64(1)...40)
@@ -56,12 +56,17 @@ let roomy = MapCapacity(frontends: 64, sets: 256, lines: 16_384, backends: 256, 
             for (id, record) in maps.image.sets.shuffled(using: &random) { copy.sets[id] = record }
             for (id, record) in maps.image.backends.shuffled(using: &random) { copy.backends[id] = record }
             for (id, name) in maps.image.services.shuffled(using: &random) { copy.services[id] = name }
+            for (id, prefixes) in maps.image.ranges.shuffled(using: &random) {
+                copy.ranges[id] = Set(prefixes.shuffled(using: &random))
+            }
+            for (address, flags) in maps.image.addresses.shuffled(using: &random) { copy.addresses[address] = flags }
             let twin = DesiredState(
-                frontends: desired.frontends.values.shuffled(using: &random), backends: desired.backends)
+                frontends: desired.frontends.values.shuffled(using: &random), serving: desired.serving)
             let plan = try maps.sync(to: desired).plan
             let again = try Planner.plan(from: copy, to: twin)
             #expect(plan.writes == again.writes)
             #expect(plan.problems == again.problems)
+            #expect(plan.endedFlows == again.endedFlows)
         }
     }
 
@@ -153,11 +158,14 @@ func name(_ number: Int) -> ServicePortName {
     ServicePortName(service: ObjectName(namespace: "test", name: "service-\(number)"), port: "main", transport: .tcp)
 }
 
-func simpleFrontend(_ number: Int, _ members: [TransportEndpoint], family: IPFamily = .v4) -> Frontend {
+func simpleFrontend(
+    _ number: Int, _ members: [TransportEndpoint], family: IPFamily = .v4, kind: FrontendKind = .clusterIP,
+    ranges: [CIDR]? = nil
+) -> Frontend {
     let answer = ScopeAnswer.backends(BackendSet(members.map { BackendSpec(endpoint: $0, isLocal: true) }))
     return Frontend(
-        key: World.frontend(number, family, .tcp), kind: .clusterIP, servicePort: name(number), external: answer,
-        internal: answer)
+        key: World.frontend(number, family, .tcp), kind: kind, servicePort: name(number), external: answer,
+        internal: answer, allowedSources: ranges)
 }
 
 func record(_ endpoint: TransportEndpoint) -> BackendRecord {

@@ -155,7 +155,10 @@ final class Cluster: Sendable {
         for file in try manifests.files() {
             _ = catalog.apply(try ManifestParser().parse(file.bytes, file: file.name).items.map { .upsert($0.object) })
         }
-        let context = NodeContext(nodeName: "node", nodePortAddresses: try nodePortAddresses())
+        let node = NodeContext(nodeName: "node", node: catalog.nodes["node"])
+        let context = NodeContext(
+            nodeName: "node", zone: node.zone, nodePortAddresses: try nodePortAddresses(),
+            nodeAddresses: node.nodeAddresses)
         return Resolver().resolve(catalog, context: context)
     }
 
