@@ -210,6 +210,95 @@ private func refusal(_ body: () throws -> Void) -> Int32? {
         #expect(try lab.cluster.flows().isEmpty == (sockets == "all"))
     }
 
+    @Test func aBackendThatOneServiceGivesUpEndsItsSocketsAlone() throws {
+        let lab = try SocketCluster()
+        let other = try lab.cluster.service("other", number: 2)
+        try lab.cluster.apply(other)
+        let sockets = try [lab.service, other].map { service in
+            let frontend = try lab.cluster.frontend(service, .clusterIP, .v4, .udp)
+            let socket = try UDPClient(lab.node, .v4)
+            repeat {
+                try socket.connect(to: frontend.address, port: frontend.port)
+            } while try Answer(
+                socket.request("hello").text
+            ).server != "a"
+            return socket
+        }
+        try lab.cluster.apply(lab.cluster.service(["b": .ready, "c": .draining]))
+        #expect(refusal { _ = try sockets[0].receive() } == ECONNABORTED, "\(lab.cluster.agentLines)")
+        #expect(try Answer(sockets[1].request("hello").text).server == "a")
+    }
+
+    @Test func aPortThatAClusterIPDoesNotHaveIsRefused() throws {
+        let lab = try SocketCluster()
+        for family in IPFamily.allCases {
+            let address = try lab.frontend(.clusterIP, family, .tcp).address
+            #expect(refusal { _ = try TCPConnection(lab.node, to: address, port: 81) } == ECONNREFUSED)
+            let socket = try UDPClient(lab.node, family)
+            #expect(refusal { try socket.send("hello", to: address, port: 81) } == ECONNREFUSED)
+        }
+        #expect(try lab.cluster.counters()[.socket, .dropUnknownPort] == 4)
+    }
+
+    @Test func loopbackNodePortsAreTheNodesAlone() throws {
+        let lab = try SocketCluster("all", ["--localhost-nodeports": ""])
+        for loopback in [IPAddress(v4: 0x7F00_0001), IPAddress(v6: 1)] {
+            for transport in [TransportProtocol.tcp, .udp] {
+                let frontend = TransportEndpoint(loopback, lab.service.nodePort, transport)
+                #expect(try lab.node.servers(of: frontend) == Set(Cluster.servingPods))
+                #expect(try lab.cluster.client.cannotReach(frontend), "a pod's loopback is its own")
+            }
+        }
+    }
+
+    @Test func affinityHoldsForTheSocketsOfANamespace() throws {
+        let lab = try SocketCluster("all")
+        var service = lab.service
+        service.extras = ["sessionAffinity: ClientIP"]
+        try lab.cluster.apply(service)
+        for family in IPFamily.allCases {
+            for client in [lab.node, try lab.cluster.client] {
+                let frontend = try lab.frontend(.clusterIP, family, .tcp)
+                let servers = try client.servers(of: frontend, requests: 10)
+                #expect(servers.count == 1)
+                #expect(try client.servers(of: lab.frontend(.nodePort, family, .tcp), requests: 10) == servers)
+            }
+        }
+    }
+
+    @Test func sourceRangesHoldForSocketsToo() throws {
+        let lab = try SocketCluster("all")
+        var service = lab.service
+        let frontends = try IPFamily.allCases.map { try lab.frontend(.loadBalancer, $0, .tcp) }
+        func apply(_ ranges: String) throws {
+            service.extras = ["loadBalancerSourceRanges: [\(ranges)]"]
+            try lab.cluster.apply(service)
+        }
+        // The node's own addresses, then the pods'.
+        try apply("\"192.0.2.0/24\", \"2001:db8:2::/48\"")
+        for frontend in frontends {
+            _ = try lab.node.ask(frontend)
+            #expect(try lab.cluster.client.cannotReach(frontend))
+        }
+        try apply("\"198.18.0.0/15\", \"2001:db8:18::/48\"")
+        for frontend in frontends {
+            #expect(refusal { _ = try TCPConnection(lab.node, to: frontend.address, port: frontend.port) } == EPERM)
+            _ = try lab.cluster.client.ask(frontend)
+        }
+    }
+
+    @Test func whatIsMasqueradedIsLeftToThePackets() throws {
+        let lab = try SocketCluster("all", ["--masquerade": "kube-proxy"])
+        let frontend = try lab.frontend(.nodePort, .v4, .tcp)
+        let pod = try lab.cluster.client.address(.v4)
+        for _ in 0..<5 {
+            #expect(try !lab.cluster.client.ask(frontend).answer.client.hasPrefix("\(pod):"))
+            _ = try lab.node.ask(frontend)
+        }
+        #expect(try !lab.cluster.flows().isEmpty)
+        #expect(try lab.cluster.counters()[.socket, .passToTC] == 5)
+    }
+
     @Test func nodePortsAreKeptFree() throws {
         let lab = try SocketCluster("host", ["--protect-nodeports": ""])
         let port = lab.service.nodePort
