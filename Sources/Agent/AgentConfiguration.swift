@@ -25,6 +25,8 @@ public struct AgentConfiguration: Sendable {
     public var datapath = DatapathSettings()
     /// How programs are attached.
     public var attachment = AttachmentOptions()
+    /// The cgroup whose sockets are led to backends, as ``datapath`` says; `nil`: the root of the cgroup v2 hierarchy.
+    public var cgroup: String?
     /// Seconds between two looks through the flow table for what has expired.
     public var collectInterval: Int = 5
 

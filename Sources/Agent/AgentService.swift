@@ -30,13 +30,19 @@ public struct AgentService: Service {
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
         let endings = Inbox<EndedFlows>()
+        let socketEndings = Inbox<EndedFlows>()
         // Rounds of the collector: every so often, and at once when a map is full.
         let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let reconciler = try Reconciler(
-            configuration, datapath, logger, endFlows: { endings.put($0) }, makeRoom: { round.yield() })
+            configuration, datapath, logger,
+            endFlows: {
+                endings.put($0)
+                socketEndings.put($0)
+            }, mapsChanged: { socketEndings.put(.of([])) }, makeRoom: { round.yield() })
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
+        let cleaner = datapath.ledSockets.map { SocketCleaner($0, logger) }
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
@@ -52,6 +58,7 @@ public struct AgentService: Service {
             group.addTask {
                 for await _ in rounds {
                     let begun = ContinuousClock.now
+                    await cleaner?.passAgain()
                     do {
                         let candidates = await reconciler.beginCollection()
                         let pass = try await collector.pass(candidates)
@@ -66,10 +73,16 @@ public struct AgentService: Service {
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
             group.addTask { await endings.forEachBatch { await end($0, collector, endings) } }
+            if let cleaner {
+                group.addTask {
+                    await socketEndings.forEachBatch { await cleaner.pass($0.reduce(.of([])) { $0.union($1) }) }
+                }
+            }
             try? await gracefulShutdown()
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
             endings.finish()
+            socketEndings.finish()
             group.cancelAll()
         }
         nodeLock.release()

@@ -28,8 +28,11 @@ actor Reconciler {
     private let executor = QueueExecutor(label: "needletail.reconciler")
     /// Who ends the UDP flows that must not go on; not to be waited for.
     private let end: @Sendable (EndedFlows) -> Void
+    /// Called when the maps have changed, for whoever must follow.
+    private let mapsChanged: @Sendable () -> Void
 
     private var devices: Devices
+    private var hooks: HookKeeper
     private var kernelMaps: KernelMaps
     private var planner: Planner
     private var catalog = Catalog()
@@ -63,9 +66,12 @@ actor Reconciler {
 
     init(
         _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
-        endFlows end: @escaping @Sendable (EndedFlows) -> Void, makeRoom: @escaping @Sendable () -> Void
+        endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void,
+        makeRoom: @escaping @Sendable () -> Void
     ) throws {
+        self.mapsChanged = mapsChanged
         self.makeRoom = makeRoom
+        hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
@@ -85,6 +91,7 @@ actor Reconciler {
     func start() throws {
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
+        hooks.attach()
         updateContext()
         try describeNode()
         logger.info(
@@ -115,6 +122,7 @@ actor Reconciler {
             case .tick:
                 if reloadDevices() { updateContext() }
                 devices.retry()
+                hooks.retry()
             }
         }
         if isDirty { sync() }
@@ -193,7 +201,7 @@ actor Reconciler {
     private func updateContext() {
         let node = catalog.nodes[configuration.nodeName]
         let updated = NodeContext(
-            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: devices.nodePortAddresses,
+            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses,
             nodeAddresses: ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) })
         guard updated != context else { return }
         if updated.nodePortAddresses != context.nodePortAddresses {
@@ -204,6 +212,13 @@ actor Reconciler {
         context = updated
         for name in catalog.services.keys { resolve(name) }
         isDirty = true
+    }
+
+    /// Addresses NodePorts are served on. The hooks that protect NodePorts look for those of the unspecified addresses,
+    /// which a process binds to listen on all.
+    private var nodePortAddresses: [IPAddress] {
+        let unspecified = configuration.datapath.protectsNodePorts ? [IPAddress(v4: 0), IPAddress(v6: 0)] : []
+        return unspecified + devices.nodePortAddresses
     }
 
     private func resolve(_ name: ObjectName) {
@@ -235,6 +250,7 @@ actor Reconciler {
             if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
             try noteSync(failed: false)
             if writes > 0 {
+                mapsChanged()
                 logger.info(
                     "synced",
                     metadata: [

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -48,10 +49,10 @@ static int configure_netlink(int fd, uint32_t groups, int receive_buffer)
 	return negated(bind(fd, (const struct sockaddr *)&self, sizeof self));
 }
 
-int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer)
+int nt_netlink_open(int protocol, uint32_t groups, int nonblocking, int receive_buffer)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0),
-			NETLINK_ROUTE);
+			protocol);
 	if (fd < 0)
 		return -errno;
 	int result = configure_netlink(fd, groups, receive_buffer);
@@ -60,6 +61,23 @@ int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer)
 		return result;
 	}
 	return fd;
+}
+
+int nt_netlink_open_in(int network_namespace, int protocol)
+{
+	int result;
+	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return -errno;
+	if (setns(network_namespace, CLONE_NEWNET) < 0) {
+		result = -errno;
+	} else {
+		result = nt_netlink_open(protocol, 0, 0, 0);
+		if (setns(own, CLONE_NEWNET) < 0)
+			abort();
+	}
+	close(own);
+	return result;
 }
 
 int nt_netlink_send(int fd, const void *bytes, size_t length)

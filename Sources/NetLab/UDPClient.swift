@@ -63,6 +63,17 @@ public final class UDPClient: Sendable {
         try socket.bind(.zero(family), sourcePort)
     }
 
+    /// Makes an unconnected IPv6 socket that is not bound, and may send to IPv4-mapped addresses.
+    public init(dualStack host: Host, timeout: Duration = .seconds(3)) throws {
+        socket = try LabSocket(host, .v6, .udp, timeout: timeout)
+    }
+
+    /// Makes an unconnected socket that listens on an address of the host, the unspecified one for all.
+    public init(_ host: Host, listeningOn address: IPAddress, port: UInt16, timeout: Duration = .seconds(3)) throws {
+        socket = try LabSocket(host, address.family, .udp, timeout: timeout)
+        try socket.bind(address, port)
+    }
+
     /// The client's end.
     public var local: TransportEndpoint { socket.local }
     /// The other end as `getpeername` tells it; throws when not connected.

@@ -111,7 +111,7 @@ public struct Resolver: Sendable {
             collector.add(
                 Frontend(
                     key: TransportEndpoint(address, number, port.name.transport), kind: kind, servicePort: port.name,
-                    external: address.isLoopback ? .refused(.loopback) : external,
+                    external: address.isLoopback || address.isUnspecified ? .refused(.loopback) : external,
                     internal: isClusterIP ? answers.clusterIP : answers.shortCircuit,
                     allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity,
                     masquerade: Masquerade(options.masquerade, kind, externalLocal: view.externalLocal),

@@ -7,6 +7,7 @@ public import Resolver
 
 extension AttachmentOptions.XDP: ExpressibleByArgument {}
 extension AttachmentOptions.TC: ExpressibleByArgument {}
+extension DatapathSettings.Sockets: ExpressibleByArgument {}
 extension AttachmentOptions.Forwarding: ExpressibleByArgument {}
 extension MasqueradeMode: ExpressibleByArgument {}
 extension Forwarding: ExpressibleByArgument {}

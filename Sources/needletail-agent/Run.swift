@@ -30,6 +30,7 @@ struct Run: AsyncParsableCommand {
     var nodeName: String
 
     @OptionGroup(title: "Devices") var devices: DeviceOptions
+    @OptionGroup(title: "Sockets") var sockets: SocketOptions
     @OptionGroup(title: "Services") var services: ServiceOptions
     @OptionGroup(title: "Sizes and limits") var sizes: SizeOptions
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
@@ -57,6 +58,9 @@ struct Run: AsyncParsableCommand {
         configuration.serviceCIDRs = devices.serviceCIDRs ?? []
         configuration.collectInterval = timeouts.collectInterval
         configuration.datapath = sizes.settings(timeouts.values)
+        configuration.datapath.sockets = sockets.sockets
+        configuration.datapath.protectsNodePorts = sockets.protectNodeports
+        configuration.cgroup = sockets.cgroup
 
         var logger = Logger(label: "needletail-agent") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
@@ -111,6 +115,25 @@ struct DeviceOptions: ParsableArguments {
 
     @Option(help: "How tc programs are attached: auto (TCX, else clsact), tcx or clsact.")
     var tc = AttachmentOptions.TC.auto
+}
+
+/// Which sockets are led to backends when they connect.
+struct SocketOptions: ParsableArguments {
+    @Option(
+        help: """
+            Whose sockets are led to backends when they connect or send: host (processes of the node, which nothing else \
+            serves), all (pods too, without work for each packet), or off.
+            """)
+    var sockets = DatapathSettings.Sockets.host
+
+    @Option(
+        help: ArgumentHelp(
+            "Attach the socket hooks to this cgroup (default: the root of the mounted cgroup v2 hierarchy).",
+            valueName: "path"), transform: FlagValue.absolutePath)
+    var cgroup: String?
+
+    @Flag(help: "Keep processes of the node from binding NodePorts: bind fails with EADDRINUSE.")
+    var protectNodeports = false
 }
 
 /// What Services do not say by themselves.

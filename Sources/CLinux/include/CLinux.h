@@ -8,9 +8,11 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/inet_diag.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 #include <linux/veth.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,10 +20,14 @@
 #include <sys/inotify.h>
 #include <sys/types.h>
 
-// Opens a NETLINK_ROUTE socket (close-on-exec), bound to the multicast groups in the bit mask, with
-// extended acknowledgements. nonblocking is 0 or 1. receive_buffer is in bytes, 0 for the system's
-// default.
-int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer);
+// Opens a socket of a netlink protocol (NETLINK_ROUTE and so on; close-on-exec), bound to the
+// multicast groups in the bit mask, with extended acknowledgements. nonblocking is 0 or 1.
+// receive_buffer is in bytes, 0 for the system's default.
+int nt_netlink_open(int protocol, uint32_t groups, int nonblocking, int receive_buffer);
+
+// The same in the network namespace behind a descriptor. The calling thread is back in its own when
+// this returns; the process is aborted should it not get back.
+int nt_netlink_open_in(int network_namespace, int protocol);
 
 // Sends one datagram to the kernel.
 int nt_netlink_send(int fd, const void *bytes, size_t length);
