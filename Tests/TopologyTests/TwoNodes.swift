@@ -1,6 +1,7 @@
 import BPF
 import Dataplane
 import Foundation
+import NeedletailABI
 import NetLab
 import NetTypes
 import Planning
