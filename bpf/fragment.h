@@ -248,6 +248,23 @@ __noinline int fragment_awaited(struct packet *pkt)
 }
 
 /*
+ * Makes the link header part of a packet that begins behind it (see lacks_link_header): none is put
+ * back without. Making room for it overwrites the one that is there.
+ */
+static __always_inline bool show_link_header(struct __sk_buff *ctx, struct packet *pkt)
+{
+	struct ethhdr eth;
+
+	if (pkt->l4 + sizeof(eth) > L4_OFFSET_MAX ||
+	    bpf_skb_load_bytes_relative(ctx, 0, &eth, sizeof(eth), BPF_HDR_START_MAC) ||
+	    eth.h_proto != (__be16)ctx->protocol || bpf_skb_change_head(ctx, sizeof(eth), 0))
+		return false;
+	pkt->l3 += sizeof(eth);
+	pkt->l4 += sizeof(eth);
+	return !bpf_skb_store_bytes(ctx, 0, &eth, sizeof(eth), 0);
+}
+
+/*
  * Puts the packet back into the queue of this CPU, and the copies behind it, each into what is then
  * left of the packet: one way to make packets that a program has. 0 if none was put back and the
  * packet is as it was; 1 if it is now the last copy, to be put back; -1 if it is to be dropped.
@@ -255,11 +272,14 @@ __noinline int fragment_awaited(struct packet *pkt)
 static __always_inline int put_back(struct __sk_buff *ctx, struct packet *pkt,
 				    struct fragment_scratch *tmp, const __u32 program)
 {
-	const __u32 l3 = pkt->l3 & L4_OFFSET_MAX, now = tick();
 	struct kept_fragment *kept;
+	__u32 l3, now = tick();
 	bool whole = true;
 	int answer = 0;
 
+	if (!pkt->l3 && !show_link_header(ctx, pkt))
+		return 0;
+	l3 = pkt->l3 & L4_OFFSET_MAX;
 	kept_key(&tmp->key, pkt);
 	for (__u32 slot = 0; slot < KEPT_MAX; slot++) {
 		__u32 length;
@@ -317,9 +337,8 @@ static __always_inline bool gather_fragments(void *ctx, struct packet *pkt, int 
 		*verdict = packet_pass(program);
 		return true;
 	}
-	/* Without a link header it cannot be put back (see lacks_link_header); and it must not
-	 * where the header around it is gone, which says what backend it is for. */
-	if (!pkt->l3 || pkt->backend)
+	/* Where the header around it is gone, so is what says which backend it is for. */
+	if (pkt->backend)
 		return false;
 	answer = program == NT_PROGRAM_WORKLOAD_INGRESS ? put_back_workload(ctx, pkt)
 							: put_back_external(ctx, pkt);

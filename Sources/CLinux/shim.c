@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/errqueue.h>
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
@@ -179,6 +180,22 @@ int nt_send_frame(int device, const void *bytes, size_t length)
 	int result = sent < 0 ? -errno : 0;
 	close(fd);
 	return result;
+}
+
+int nt_load_xdp_pass(void)
+{
+	const struct bpf_insn program[] = {
+	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+	    {.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr attributes = {
+	    .prog_type = BPF_PROG_TYPE_XDP,
+	    .insns = (uintptr_t)program,
+	    .insn_cnt = sizeof program / sizeof program[0],
+	    .license = (uintptr_t) "Dual BSD/GPL",
+	};
+	// The kernel makes it close-on-exec.
+	return negated((int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes));
 }
 
 int nt_pipe(int *read_end, int *write_end)

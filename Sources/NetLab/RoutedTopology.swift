@@ -112,7 +112,7 @@ public final class RoutedTopology: Sendable {
     private func connectNode(_ number: Int) throws {
         let node = nodes[number].node
         let device = "n\(number)"
-        _ = try Wire(node, "eth0", router, device)
+        try Wire(node, "eth0", router, device).receiveTransmittedByXDP()
         for family in IPFamily.allCases {
             let length = family == .v4 ? 28 : 64
             let (own, gateway) = (nodeAddress(number, family), Self.uplink(family, number, 2))

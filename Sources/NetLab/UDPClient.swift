@@ -133,7 +133,7 @@ public final class UDPClient: Sendable {
             type: error.type, code: error.code, mtu: error.information, sender: IPAddress(bytes: bytes) ?? .zero(family))
     }
 
-    /// Keeps ICMP errors for ``nextError(timeout:)``; sending and receiving report them too, each once.
+    /// Keeps ICMP errors for ``nextError(timeout:)``. Until one is taken there, sending or receiving fails with it.
     public func collectErrors() throws {
         switch family {
         case .v4: try socket.set(Int32(IPPROTO_IP), IP_RECVERR, Int32(1))

@@ -31,7 +31,7 @@ import Testing
         let pod: NetLab.Host
         let node: NetLab.Host
         let wire: Wire
-        let link: Link
+        let links: [Link]
 
         init(_ lab: Lab, _ way: Way) throws {
             self.lab = lab
@@ -58,13 +58,21 @@ import Testing
             let program = try #require(lab.datapath.programs[way.program])
             let index = Int32(bitPattern: wire.a.device.index)
             (self.pod, self.node, self.wire) = (pod, node, wire)
-            link = try node.namespace.run {
-                switch way {
-                case .tc, .tcWithoutChecksums: try program.attachTCX(interface: index, direction: .ingress)
-                case .nativeXDP: try program.attachXDP(interface: index, mode: .native)
-                case .genericXDP: try program.attachXDP(interface: index, mode: .generic)
-                }
+            var links: [Link] = []
+            switch way {
+            case .tc, .tcWithoutChecksums:
+                links.append(
+                    try node.namespace.run { try program.attachTCX(interface: index, direction: .ingress) })
+            case .nativeXDP:
+                links.append(try node.namespace.run { try program.attachXDP(interface: index, mode: .native) })
+                // A veth fetches what XDP_TX gave it at once only if it has a program itself (veth_xdp_flush in
+                // drivers/net/veth.c).
+                let peer = Int32(bitPattern: wire.b.device.index)
+                links.append(try pod.namespace.run { try program.attachXDP(interface: peer, mode: .native) })
+            case .genericXDP:
+                links.append(try node.namespace.run { try program.attachXDP(interface: index, mode: .generic) })
             }
+            self.links = links
             // A device that has just come up may lose its first packets.
             for address in node.addresses {
                 var tries = 0

@@ -58,7 +58,7 @@ import Testing
                     for order in [[2, 1, 0], [1, 0, 2], [2, 0, 1]] {
                         identification += 1
                         let fragments = PacketBuilder(from: local, to: frontend, payload: Array(Self.text.utf8))
-                            .fragments(size: 1480, identification: identification)
+                            .fragments(size: 1448, identification: identification)
                         try #require(fragments.count == order.count)
                         let before = try cluster.counters()
                         for (place, number) in order.enumerated() {

@@ -32,6 +32,8 @@ struct ServiceManifest: Sendable {
     var number: Int
     var created = "2026-01-01T00:00:00Z"
     var endpoints: [Endpoint]
+    /// The endpoints' port.
+    var targetPort = Self.backendPort
     /// More lines of `spec`.
     var extras: [String] = []
     /// Annotations of the Service.
@@ -107,8 +109,8 @@ struct ServiceManifest: Sendable {
               labels: {kubernetes.io/service-name: \(name)}
             addressType: \(family == .v4 ? "IPv4" : "IPv6")
             ports:
-            - {name: stream, protocol: TCP, port: \(Self.backendPort)}
-            - {name: datagram, protocol: UDP, port: \(Self.backendPort)}
+            - {name: stream, protocol: TCP, port: \(targetPort)}
+            - {name: datagram, protocol: UDP, port: \(targetPort)}
             endpoints:
 
             """

@@ -29,7 +29,7 @@ final class TwoNodes: Sendable {
     /// What the agents of these tests are told unless a test says otherwise. What XDP sends arrives on these wires, and
     /// sockets are left alone, so that every packet goes through the programs at the devices.
     static let flags = [
-        "--xdp-forward": "always", "--sockets": "off", "--nat-ports": "50000-59999",
+        "--xdp-forward": "always", "--sockets": "off", "--nat-ports": "50000-59999", "--answer-limit": "100000",
         "--service-cidrs": "203.0.113.0/24,2001:db8:113::/48",
     ]
     static let natPorts: ClosedRange<UInt16> = 50_000...59_999
@@ -98,6 +98,11 @@ final class TwoNodes: Sendable {
         service.frontend(kind, family, transport, node: network.nodeAddress(node, family))
     }
 
+    /// How many requests a server has answered.
+    func requests(of name: String) throws -> Int {
+        try #require(servers.first { $0.name == name }, "\(name) is no server").requestCount
+    }
+
     // MARK: Agents
 
     /// Starts both agents and waits until both have programmed what is in the directory.
@@ -162,7 +167,8 @@ final class TestNode: Sendable {
 
     /// Starts the agent and waits until it has attached to the devices.
     func start(_ flags: [String: String]) throws {
-        let values = AgentFlags(flags.merging(["--node-name": name]) { $1 }).values
+        let absent = ProcessInfo.processInfo.environment["NT_ABSENT"].map { $0.split(separator: ",").map(String.init) } ?? []
+        let values = AgentFlags(flags.merging(["--node-name": name]) { $1 }).values.filter { !absent.contains($0.key) }
         let arguments =
             ["--manifests", manifests.path, "--pin-directory", pins.root]
             + values.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] }
@@ -218,6 +224,10 @@ enum Outcome: Sendable, Hashable, CustomStringConvertible {
     case refused
     /// Nothing came within the time.
     case silence
+
+    var isAnswer: Bool {
+        if case .answered = self { true } else { false }
+    }
 
     var description: String {
         switch self {

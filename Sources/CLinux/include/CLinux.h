@@ -68,6 +68,9 @@ int nt_receive_icmp_error(int fd, struct nt_icmp_error *error);
 // Sends a frame, link header and all, out of a device of the calling thread's network namespace.
 int nt_send_frame(int device, const void *bytes, size_t length);
 
+// Loads an XDP program that lets everything pass. Returns its descriptor.
+int nt_load_xdp_pass(void);
+
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
 
