@@ -87,7 +87,8 @@ let package = Package(
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "Netlink", "NetTypes", "BPF", argumentParser, logging, lifecycle, unixSignals,
+                "Agent", "Dataplane", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser, logging, lifecycle,
+                unixSignals,
             ],
             swiftSettings: settings),
 
@@ -156,14 +157,14 @@ let package = Package(
             "Dataplane",
             [
                 "Dataplane", "PacketKit", "BPF", "Planning", "Resolver", "ServiceModel", "Maglev", "NetTypes",
-                "NeedletailABI", "TestSupport",
+                "NeedletailABI", "NetLab", "Netlink", "TestSupport",
             ]),
         tests(
             "Topology",
             [
                 "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
                 "Resolver",
-                "ServiceModel", "Maglev", "TestSupport", "needletail-agent", "needletail",
+                "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

@@ -6,6 +6,7 @@
 #ifndef NT_DSR_H
 #define NT_DSR_H
 
+#include "fragment.h"
 #include "path.h"
 #include "select.h"
 
@@ -179,11 +180,24 @@ static __always_inline nt_backend_id tunnel_backend(const struct tuple *t,
 	return search.id;
 }
 
-static __always_inline long load_bytes(void *ctx, __u32 offset, void *to, __u32 size,
-				       const __u32 program)
+/* What follows the fixed IPv6 header of the packet inside; false if that is no fragment header. */
+static __always_inline bool inner_fragment(void *ctx, __u32 offset, struct tuple *t,
+					   struct fragmentation *fragmentation, const __u32 program)
 {
-	return is_xdp(program) ? bpf_xdp_load_bytes(ctx, offset, to, size)
-			       : bpf_skb_load_bytes(ctx, offset, to, size);
+	struct {
+		__u8 next;
+		__u8 reserved;
+		__be16 offset;
+		__be32 id;
+	} header;
+
+	if (t->protocol != IPPROTO_FRAGMENT ||
+	    load_bytes(ctx, offset, &header, sizeof(header), program))
+		return false;
+	t->protocol = header.next;
+	fragmentation->offset = bpf_ntohs(header.offset) & ~7;
+	fragmentation->id = header.id;
+	return true;
 }
 
 /* The tuple of the packet inside; false if it is not a plain TCP or UDP one. */
@@ -191,6 +205,8 @@ static __always_inline bool inner_tuple(void *ctx, const struct packet *pkt, str
 					const __u32 program, const bool v6)
 {
 	struct tuple *t = &work->wire;
+	struct fragment_scratch *tmp = fragment_scratch();
+	struct fragmentation fragmentation = {};
 	__u32 l4 = pkt->l4;
 	nt_port ports[2];
 
@@ -204,14 +220,19 @@ static __always_inline bool inner_tuple(void *ctx, const struct packet *pkt, str
 		__builtin_memcpy(&t->dst, &work->outer.v6.daddr, sizeof(t->dst));
 		t->protocol = work->outer.v6.nexthdr;
 		l4 += sizeof(struct ipv6hdr);
+		if (inner_fragment(ctx, l4, t, &fragmentation, program))
+			l4 += 8;
 	} else {
-		if (work->outer.v4.version != 4 || work->outer.v4.frag_off & bpf_htons(0x1fff))
+		if (work->outer.v4.version != 4)
 			return false;
+		ipv4_fragmentation(&work->outer.v4, &fragmentation);
 		t->src.w[0] = work->outer.v4.saddr;
 		t->dst.w[0] = work->outer.v4.daddr;
 		t->protocol = work->outer.v4.protocol;
 		l4 += work->outer.v4.ihl * 4;
 	}
+	if (fragmentation.offset)
+		return tmp && recall_ports(&tmp->key.datagram, t, fragmentation.id, v6);
 	if ((t->protocol != IPPROTO_TCP && t->protocol != IPPROTO_UDP) ||
 	    load_bytes(ctx, l4, ports, sizeof(ports), program))
 		return false;

@@ -251,6 +251,17 @@ static __always_inline bool flow_read(const struct nt_flow *flow, const struct t
 	return *(volatile __u32 *)&flow->check == flow_check(on_wire, direction, v6);
 }
 
+/* Looks for the flow of a packet; NULL if there is none. What it says is in `found`. */
+static __always_inline struct nt_flow *flow_of(const struct tuple *t, const __u8 direction,
+					       struct found *found, const bool v6)
+{
+	struct nt_flow *flow;
+
+	flow_key(&found->key, t, direction, v6);
+	flow = flow_find(&found->key, v6);
+	return flow && flow_read(flow, t, direction, &found->to, &found->facts, v6) ? flow : NULL;
+}
+
 static __always_inline bool flow_leads_to(const struct nt_flow *flow, const struct tuple *to,
 					  const bool v6)
 {

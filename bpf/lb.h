@@ -418,7 +418,7 @@ static __always_inline int new_flow(void *ctx, struct packet *pkt, struct fronte
 		record->flow_flags = decision->facts.flags;
 	}
 	trace_rewrite(&decision->to);
-	fragment_note(pkt, v6);
+	fragment_note(pkt);
 	if (pkt->tuple.protocol == IPPROTO_TCP && !(decision->facts.flags & NT_FLOW_SYN)) {
 		count(program, NT_FLOW_PICKED_UP);
 		report(&pkt->tuple, NT_EVENT_FALLBACK, NT_FLOW_PICKED_UP, frontend->service,
@@ -531,13 +531,14 @@ static __always_inline int established_sent_on(void *ctx, struct packet *pkt, st
 		return verdict;
 	flow_touch(flow, pkt, to, facts, direction, program, v6);
 	if (direct) {
+		fragment_note(pkt);
 		count(program, NT_FORWARD_ESTABLISHED);
 		return encapsulate(ctx, pkt, &facts->path, to, facts->service, program, v6);
 	}
 	if (rewrite(ctx, pkt, to, program, v6))
 		return drop(&pkt->tuple, NT_DROP_REWRITE, facts->service, program, v6);
 	trace_rewrite(to);
-	fragment_note(pkt, v6);
+	fragment_note(pkt);
 	count_translated(facts->service, direction, pkt->length);
 	count(program, direction == NT_FORWARD ? NT_FORWARD_ESTABLISHED : NT_REVERSE_TRANSLATED);
 	return send_on(ctx, pkt, &facts->path, program, v6);
@@ -553,7 +554,7 @@ static __always_inline int established_passed(void *ctx, const struct packet *pk
 	if (rewrite(ctx, pkt, to, program, v6))
 		return drop(&pkt->tuple, NT_DROP_REWRITE, facts->service, program, v6);
 	trace_rewrite(to);
-	fragment_note(pkt, v6);
+	fragment_note(pkt);
 	count_translated(facts->service, direction, pkt->length);
 	count(program, direction == NT_FORWARD ? NT_FORWARD_ESTABLISHED : NT_REVERSE_TRANSLATED);
 	return packet_pass(program);
@@ -569,17 +570,6 @@ static __always_inline void trace_flow(const struct flow_facts *facts, __u32 fla
 	record->flow_flags = facts->flags;
 	record->backend = facts->backend;
 	record->service = facts->service;
-}
-
-/* Looks for the flow of a packet; NULL if there is none. What it says is in `found`. */
-static __always_inline struct nt_flow *flow_of(const struct tuple *t, const __u8 direction,
-					       struct found *found, const bool v6)
-{
-	struct nt_flow *flow;
-
-	flow_key(&found->key, t, direction, v6);
-	flow = flow_find(&found->key, v6);
-	return flow && flow_read(flow, t, direction, &found->to, &found->facts, v6) ? flow : NULL;
 }
 
 static __always_inline bool is_nat_port(nt_port port)
@@ -628,20 +618,6 @@ static __always_inline bool in_service_cidr(const struct nt_node *node, const st
 	return false;
 }
 
-static __always_inline struct nt_address *address_lookup(const struct nt_addr *addr, const bool v6)
-{
-	if (v6) {
-		struct nt_address_key6 key;
-
-		copy_address(key.addr, addr->w, true);
-		return bpf_map_lookup_elem(&nt_addresses6, &key);
-	} else {
-		struct nt_address_key4 key = {.addr = {addr->w[0]}};
-
-		return bpf_map_lookup_elem(&nt_addresses4, &key);
-	}
-}
-
 /*
  * A packet to what may be this node's NAT port, or an address that only Services may have: a reply
  * of a masqueraded flow, or refused; or neither, which is LEFT_ALONE.
@@ -655,6 +631,7 @@ static __always_inline int near_frontend(void *ctx, struct packet *pkt, const __
 	struct scratch *work = scratch();
 	struct nt_address *address;
 	struct nt_flow *flow;
+	int verdict;
 
 	if (!work || !node)
 		return LEFT_ALONE;
@@ -663,6 +640,8 @@ static __always_inline int near_frontend(void *ctx, struct packet *pkt, const __
 
 		flow = flow_of(&pkt->tuple, NT_REVERSE, found, v6);
 		if (flow && found->facts.flags & NT_FLOW_MASQUERADED) {
+			if (gather_fragments(ctx, pkt, &verdict, program))
+				return verdict;
 			trace_flow(&found->facts, NT_TRACE_REVERSE);
 			return established_sent_on(ctx, pkt, flow, &found->to, &found->facts,
 						   NT_REVERSE, program, v6);
@@ -754,6 +733,7 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 	struct frontend *frontend = &work->frontend;
 	struct nt_flow *flow;
 	bool reselected = false;
+	int verdict;
 
 	switch (frontend_find(&pkt->tuple, scope_of(program), work, program, v6)) {
 	case NOT_FOUND:
@@ -761,6 +741,8 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 	case RACED:
 		return drop(&pkt->tuple, NT_DROP_RACE, 0, program, v6);
 	}
+	if (gather_fragments(ctx, pkt, &verdict, program))
+		return verdict;
 	if (record) {
 		record->flags |= NT_TRACE_FRONTEND;
 		record->service = frontend->service;
@@ -824,7 +806,7 @@ static __always_inline int handle_family(void *ctx, struct scratch *work, const 
 	struct packet *pkt = &work->pkt;
 
 	if (pkt->kind == PACKET_ICMP_ERROR)
-		return handle_icmp_error(ctx, pkt, program, direction, v6);
+		return handle_icmp_error(ctx, pkt, program, v6);
 	if (pkt->kind == PACKET_ECHO && direction == NT_FORWARD)
 		return CALL_COLD(echo, program, v6, ctx, pkt);
 	if (pkt->kind != PACKET_TRANSPORT) {
@@ -875,6 +857,8 @@ static __always_inline int handle(void *ctx, const __u32 program, const enum nt_
 	if (answer == PARSED && work->pkt.kind == PACKET_TUNNEL &&
 	    scope_of(program) == NT_SCOPE_EXTERNAL && direction == NT_FORWARD)
 		answer = parse_inner(ctx, work, program);
+	if (answer == PARSED && work->pkt.fragment != FRAGMENT_NONE)
+		answer = complete_fragment(ctx, &work->pkt, program, direction);
 	if (answer != PARSED) {
 		if ((__u32)answer < NT_COUNTER_COUNT)
 			count(program, answer);

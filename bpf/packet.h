@@ -40,11 +40,13 @@ enum packet_fragment {
 
 struct packet {
 	struct tuple tuple;
-	__u32 l3;      /* offset of the IP header */
-	__u32 l4;      /* offset of the transport header */
-	__u32 length;  /* of the IP packet */
-	__u32 segment; /* of the IP packets it leaves as: less than `length` for GSO */
-	__u32 fragment_id;
+	__u32 l3;	       /* offset of the IP header */
+	__u32 l4;	       /* offset of the transport header */
+	__u32 length;	       /* of the IP packet */
+	__u32 segment;	       /* of the IP packets it leaves as: less than `length` for GSO */
+	__u32 quoted;	       /* offset of the transport header that an ICMP error quotes */
+	__u32 fragment_id;     /* as on the wire */
+	__u16 fragment_offset; /* bytes */
 	nt_backend_id backend; /* the one it came encapsulated for; 0: none yet */
 	__u8 tcp;	       /* flags byte of the TCP header, 0 for all else */
 	__u8 hop_limit;
@@ -58,10 +60,30 @@ struct packet {
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/* As in linux/icmp.h, which wants the C library, and linux/icmpv6.h. */
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__sum16 check;
+	__be32 rest;
+};
+
+#define ICMP_UNREACHABLE       3
+#define ICMP_TIME_EXCEEDED     11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMP_ECHO_REQUEST      8
+/* ... and 2 packet too big, 3 time exceeded, 4 parameter problem */
+#define ICMP6_UNREACHABLE	1
+#define ICMP6_PARAMETER_PROBLEM 4
+#define ICMP6_ECHO_REQUEST	128
+
 #define VLAN_TAGS_MAX	      2
 #define EXTENSION_HEADERS_MAX 6
 /* Where a transport header may start at most: keeps offsets bounded for the verifier. */
-#define L4_OFFSET_MAX 255u
+#define L4_OFFSET_MAX	  255u
+#define QUOTED_OFFSET_MAX 511u /* the same for one that an ICMP error quotes */
+/* What of a transport header an ICMP error quotes at least (RFC 792): all of UDP, ports of TCP. */
+#define QUOTED_TRANSPORT_MIN 8u
 
 static __always_inline bool is_xdp(const __u32 program)
 {
@@ -121,23 +143,47 @@ static __always_inline __u32 packet_device(void *ctx, const __u32 program)
 #define PARSED	     -1
 #define NEEDS_LINEAR -2 /* headers lie beyond the directly accessible part */
 
-/* Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). */
-static __always_inline int skip_extension_headers(void *data, void *end, __u32 *offset, __u8 *next)
-{
-	for (int i = 0;; i++) {
-		__u8 *header;
+/* What a packet, or one that an ICMP error quotes, says of its fragmentation. */
+struct fragmentation {
+	__u32 id;
+	__u16 offset; /* bytes */
+	__u8 kind;    /* enum packet_fragment */
+};
 
-		switch (*next) {
-		case IPPROTO_FRAGMENT:
-			return NT_PASS_FRAGMENT;
-		case IPPROTO_HOPOPTS:
-		case IPPROTO_DSTOPTS:
-		case IPPROTO_ROUTING:
-			break;
-		default:
+static __always_inline void ipv4_fragmentation(const struct iphdr *ip, struct fragmentation *out)
+{
+	__u16 field = bpf_ntohs(ip->frag_off);
+
+	out->id = ip->id;
+	out->offset = (field & 0x1fff) * 8;
+	out->kind = out->offset ? FRAGMENT_LATER : field & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE;
+}
+
+static __always_inline bool precedes_transport(__u8 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING ||
+	       header == IPPROTO_FRAGMENT || header == IPPROTO_DSTOPTS;
+}
+
+/*
+ * Steps over the IPv6 extension headers that may precede a transport header (RFC 8200 4.1). What
+ * follows the fragment header of a later fragment is data, whatever that header calls it.
+ */
+static __always_inline int skip_extension_headers(void *data, void *end, const __u32 limit,
+						  __u32 *offset, __u8 *next,
+						  struct fragmentation *fragmentation)
+{
+	fragmentation->kind = FRAGMENT_NONE;
+	/* Unrolled: Linux 6.1 refuses a loop that is entered in its middle. */
+#pragma clang loop unroll(full)
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
+		bool fragment = *next == IPPROTO_FRAGMENT;
+		__u8 *header;
+		__u16 field;
+
+		if (!precedes_transport(*next))
 			return PARSED;
-		}
-		if (i == EXTENSION_HEADERS_MAX || *offset > L4_OFFSET_MAX)
+		if (*offset > limit)
 			return NT_PASS_EXTENSION_HEADERS;
 		header = data + *offset;
 		if ((void *)(header + 8) > end)
@@ -146,13 +192,36 @@ static __always_inline int skip_extension_headers(void *data, void *end, __u32 *
 		if (*next == IPPROTO_ROUTING && header[3])
 			return NT_PASS_EXTENSION_HEADERS;
 		*next = header[0];
-		*offset += (header[1] + 1u) * 8;
+		if (!fragment) {
+			*offset += (header[1] + 1u) * 8;
+			continue;
+		}
+		*offset += 8;
+		field = bpf_ntohs(*(__be16 *)(header + 2));
+		fragmentation->id = *(__be32 *)(header + 4);
+		fragmentation->offset = field & ~7;
+		if (fragmentation->offset) {
+			fragmentation->kind = FRAGMENT_LATER;
+			return PARSED;
+		}
+		/* Without more to come it is a whole packet all the same (RFC 6946). */
+		if (field & 1)
+			fragmentation->kind = FRAGMENT_FIRST;
 	}
+	return precedes_transport(*next) ? NT_PASS_EXTENSION_HEADERS : PARSED;
+}
+
+static __always_inline void note_fragmentation(struct packet *pkt, const struct fragmentation *f)
+{
+	pkt->fragment = f->kind;
+	pkt->fragment_id = f->kind ? f->id : 0;
+	pkt->fragment_offset = f->kind ? f->offset : 0;
 }
 
 static __always_inline int parse_ipv4(void *ctx, void *data, void *end, __u32 gso,
 				      struct packet *pkt, __u32 *l4_length, const __u32 program)
 {
+	struct fragmentation fragmentation;
 	struct iphdr *ip = data + pkt->l3;
 	__u32 header, total;
 
@@ -166,8 +235,8 @@ static __always_inline int parse_ipv4(void *ctx, void *data, void *end, __u32 gs
 	if (ip->version != 4 || header < sizeof(*ip) || total < header ||
 	    !packet_holds(ctx, pkt->l3 + total, program))
 		return NT_PASS_MALFORMED;
-	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or an offset */
-		return NT_PASS_FRAGMENT;
+	ipv4_fragmentation(ip, &fragmentation);
+	note_fragmentation(pkt, &fragmentation);
 	pkt->tuple.src.w[0] = ip->saddr;
 	pkt->tuple.dst.w[0] = ip->daddr;
 	pkt->tuple.protocol = ip->protocol;
@@ -183,6 +252,7 @@ static __always_inline int parse_ipv6(void *ctx, void *data, void *end, __u32 gs
 {
 	struct ipv6hdr *ip = data + pkt->l3;
 	__u32 payload, offset = pkt->l3 + sizeof(*ip);
+	struct fragmentation fragmentation;
 	__u8 next;
 	int answer;
 
@@ -199,16 +269,41 @@ static __always_inline int parse_ipv6(void *ctx, void *data, void *end, __u32 gs
 	pkt->hop_limit = ip->hop_limit;
 	payload += offset; /* now the end of the payload */
 	pkt->length = payload - pkt->l3;
-	answer = skip_extension_headers(data, end, &offset, &next);
+	answer = skip_extension_headers(data, end, L4_OFFSET_MAX, &offset, &next, &fragmentation);
 	if (answer == NEEDS_LINEAR && offset + 8 > payload)
 		return NT_PASS_MALFORMED;
 	if (answer != PARSED)
 		return answer;
 	if (offset > payload)
 		return NT_PASS_MALFORMED;
+	note_fragmentation(pkt, &fragmentation);
 	pkt->tuple.protocol = next;
 	pkt->l4 = offset;
 	*l4_length = payload - offset;
+	return PARSED;
+}
+
+/* An ICMP error about a packet this node may know; what it quotes comes later (parse_quoted). */
+static __always_inline int parse_icmp(void *data, void *end, struct packet *pkt, __u32 l4_length)
+{
+	struct icmp_header *icmp = data + pkt->l4;
+
+	if (l4_length < sizeof(*icmp))
+		return NT_PASS_MALFORMED;
+	if ((void *)(icmp + 1) > end)
+		return NEEDS_LINEAR;
+	if (icmp->type == (pkt->v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO_REQUEST))
+		pkt->kind = PACKET_ECHO;
+	else if (pkt->v6 ? icmp->type >= ICMP6_UNREACHABLE && icmp->type <= ICMP6_PARAMETER_PROBLEM
+			 : icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED ||
+			       icmp->type == ICMP_PARAMETER_PROBLEM)
+		pkt->kind = PACKET_ICMP_ERROR;
+	else
+		return NT_PASS_OTHER_PROTOCOL;
+	/* Nobody sends errors that long (RFC 1812 4.3.2.3, RFC 4443 2.4); an echo would have to be
+	 * put together. */
+	if (pkt->fragment != FRAGMENT_NONE)
+		return NT_PASS_FRAGMENT;
 	return PARSED;
 }
 
@@ -217,6 +312,8 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 {
 	if (pkt->l4 > L4_OFFSET_MAX)
 		return NT_PASS_EXTENSION_HEADERS;
+	if (pkt->fragment == FRAGMENT_LATER)
+		return PARSED;
 	if (pkt->tuple.protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = data + pkt->l4;
 		__u32 header;
@@ -242,14 +339,20 @@ static __always_inline int parse_transport(void *data, void *end, __u32 gso, str
 		if ((void *)(udp + 1) > end)
 			return NEEDS_LINEAR;
 		size = bpf_ntohs(udp->len);
-		if (size < sizeof(*udp) || (!gso && size > l4_length))
+		if (size < sizeof(*udp) ||
+		    (!gso && pkt->fragment == FRAGMENT_NONE && size > l4_length))
 			return NT_PASS_MALFORMED;
 		pkt->tuple.sport = udp->source;
 		pkt->tuple.dport = udp->dest;
 		pkt->tcp = 0;
 		return PARSED;
 	}
+	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return parse_icmp(data, end, pkt, l4_length);
 	if (pkt->tuple.protocol == (pkt->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+		/* Nothing can be taken out of a part of it. */
+		if (pkt->fragment != FRAGMENT_NONE)
+			return NT_PASS_FRAGMENT;
 		pkt->kind = PACKET_TUNNEL;
 		return PARSED;
 	}
@@ -335,21 +438,86 @@ static __always_inline int parse_once(void *ctx, struct packet *pkt, const __u32
 	return answer;
 }
 
-/* The same with the headers made directly accessible where they are not. */
-static __always_inline int parse_all(void *ctx, struct packet *pkt, const __u32 program)
+/* The headers of the quoted packet, whose IP header begins at `l3`; `limit` is the quote's end. */
+static __always_inline int quoted_ipv4(void *data, void *end, __u32 l3, __u32 limit,
+				       struct packet *pkt, struct fragmentation *fragmentation)
 {
-	int answer = parse_once(ctx, pkt, program);
+	struct iphdr *ip = data + l3;
+	__u32 header;
 
-	if (answer != NEEDS_LINEAR)
+	if (l3 + sizeof(*ip) > limit)
+		return NT_PASS_MALFORMED;
+	if ((void *)(ip + 1) > end)
+		return NEEDS_LINEAR;
+	header = ip->ihl * 4;
+	if (ip->version != 4 || header < sizeof(*ip) ||
+	    bpf_ntohs(ip->tot_len) < header + QUOTED_TRANSPORT_MIN)
+		return NT_PASS_MALFORMED;
+	ipv4_fragmentation(ip, fragmentation);
+	pkt->tuple.src.w[0] = ip->saddr;
+	pkt->tuple.dst.w[0] = ip->daddr;
+	pkt->tuple.protocol = ip->protocol;
+	pkt->quoted = l3 + header;
+	return PARSED;
+}
+
+static __always_inline int quoted_ipv6(void *data, void *end, __u32 l3, __u32 limit,
+				       struct packet *pkt, struct fragmentation *fragmentation)
+{
+	struct ipv6hdr *ip = data + l3;
+	__u32 offset = l3 + sizeof(*ip), length;
+	int answer;
+
+	if (offset > limit)
+		return NT_PASS_MALFORMED;
+	if ((void *)(ip + 1) > end)
+		return NEEDS_LINEAR;
+	length = offset + bpf_ntohs(ip->payload_len);
+	if (ip->version != 6)
+		return NT_PASS_MALFORMED;
+	__builtin_memcpy(&pkt->tuple.src, &ip->saddr, sizeof(pkt->tuple.src));
+	__builtin_memcpy(&pkt->tuple.dst, &ip->daddr, sizeof(pkt->tuple.dst));
+	pkt->tuple.protocol = ip->nexthdr;
+	answer = skip_extension_headers(data, end, QUOTED_OFFSET_MAX, &offset, &pkt->tuple.protocol,
+					fragmentation);
+	if (answer == NEEDS_LINEAR && offset + 8 > limit)
+		return NT_PASS_MALFORMED;
+	if (answer != PARSED)
 		return answer;
-	if (!is_xdp(program)) {
-		struct __sk_buff *skb = ctx;
-		__u32 wanted = L4_OFFSET_MAX + sizeof(struct tcphdr);
+	if (offset + QUOTED_TRANSPORT_MIN > length)
+		return NT_PASS_MALFORMED;
+	pkt->quoted = offset;
+	return PARSED;
+}
 
-		if (!bpf_skb_pull_data(skb, skb->len < wanted ? skb->len : wanted))
-			answer = parse_once(ctx, pkt, program);
-	}
-	return answer == NEEDS_LINEAR ? NT_PASS_MALFORMED : answer;
+static __always_inline int quoted_once(void *ctx, struct packet *pkt, const __u32 program)
+{
+	void *data = packet_data(ctx, program);
+	void *end = packet_end(ctx, program);
+	__u32 l3 = (pkt->l4 & L4_OFFSET_MAX) + sizeof(struct icmp_header),
+	      limit = pkt->l3 + pkt->length;
+	struct fragmentation fragmentation = {};
+	nt_port *ports;
+	int answer;
+
+	answer = pkt->v6 ? quoted_ipv6(data, end, l3, limit, pkt, &fragmentation)
+			 : quoted_ipv4(data, end, l3, limit, pkt, &fragmentation);
+	if (answer != PARSED)
+		return answer;
+	/* There are no ports in it to know its flow by. */
+	if (fragmentation.kind == FRAGMENT_LATER ||
+	    (pkt->tuple.protocol != IPPROTO_TCP && pkt->tuple.protocol != IPPROTO_UDP))
+		return NT_PASS_NOT_SERVICE;
+	if (pkt->quoted + QUOTED_TRANSPORT_MIN > limit)
+		return NT_PASS_MALFORMED;
+	if (pkt->quoted > QUOTED_OFFSET_MAX)
+		return NT_PASS_EXTENSION_HEADERS;
+	ports = data + pkt->quoted;
+	if ((void *)(ports + 2) > end)
+		return NEEDS_LINEAR;
+	pkt->tuple.sport = ports[0];
+	pkt->tuple.dport = ports[1];
+	return PARSED;
 }
 
 /*
@@ -358,18 +526,51 @@ static __always_inline int parse_all(void *ctx, struct packet *pkt, const __u32 
  */
 __noinline int parse_xdp(struct xdp_md *ctx, struct packet *pkt)
 {
-	return pkt ? parse_all(ctx, pkt, NT_PROGRAM_EXTERNAL_XDP) : NT_PASS_MALFORMED;
+	return pkt ? parse_once(ctx, pkt, NT_PROGRAM_EXTERNAL_XDP) : NT_PASS_MALFORMED;
 }
 
 __noinline int parse_skb(struct __sk_buff *ctx, struct packet *pkt)
 {
-	return pkt ? parse_all(ctx, pkt, NT_PROGRAM_EXTERNAL_INGRESS) : NT_PASS_MALFORMED;
+	return pkt ? parse_once(ctx, pkt, NT_PROGRAM_EXTERNAL_INGRESS) : NT_PASS_MALFORMED;
+}
+
+__noinline int parse_quoted_xdp(struct xdp_md *ctx, struct packet *pkt)
+{
+	return pkt ? quoted_once(ctx, pkt, NT_PROGRAM_EXTERNAL_XDP) : NT_PASS_MALFORMED;
+}
+
+__noinline int parse_quoted_skb(struct __sk_buff *ctx, struct packet *pkt)
+{
+	return pkt ? quoted_once(ctx, pkt, NT_PROGRAM_EXTERNAL_INGRESS) : NT_PASS_MALFORMED;
+}
+
+/* Makes all headers that are looked at directly accessible. */
+static __always_inline int pull_headers(struct __sk_buff *skb)
+{
+	const __u32 wanted = QUOTED_OFFSET_MAX + sizeof(struct tcphdr);
+
+	return bpf_skb_pull_data(skb, skb->len < wanted ? skb->len : wanted);
+}
+
+static __always_inline int parse_headers(void *ctx, struct packet *pkt, const __u32 program)
+{
+	int answer = is_xdp(program) ? parse_xdp(ctx, pkt) : parse_skb(ctx, pkt);
+
+	if (answer == PARSED && pkt->kind == PACKET_ICMP_ERROR)
+		return is_xdp(program) ? parse_quoted_xdp(ctx, pkt) : parse_quoted_skb(ctx, pkt);
+	return answer;
 }
 
 /* Fills in `pkt`; PARSED, or the counter of the reason to pass the packet on untouched. */
 static __always_inline int parse(void *ctx, struct packet *pkt, const __u32 program)
 {
-	return is_xdp(program) ? parse_xdp(ctx, pkt) : parse_skb(ctx, pkt);
+	int answer = parse_headers(ctx, pkt, program);
+
+	if (answer == NEEDS_LINEAR && !is_xdp(program) && !pull_headers(ctx)) {
+		pkt->kind = PACKET_TRANSPORT;
+		answer = parse_headers(ctx, pkt, program);
+	}
+	return answer == NEEDS_LINEAR ? NT_PASS_MALFORMED : answer;
 }
 
 #endif

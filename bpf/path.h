@@ -35,30 +35,38 @@ static __always_inline void source_address(struct route *route, const bool v6)
 		copy_address(route->source, v6 ? node->addr6 : node->addr4, v6);
 }
 
+/* Asks for the way of a packet of that length; the answer is the kernel's. */
+static __always_inline long ask_fib(void *ctx, struct bpf_fib_lookup *fib,
+				    const struct route *route, __u16 length, const __u32 program,
+				    const bool v6)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->family = v6 ? AF_INET6 : AF_INET;
+	fib->l4_protocol = route->to.protocol;
+	fib->sport = route->to.sport;
+	fib->dport = route->to.dport;
+	fib->tot_len = length;
+	fib->ifindex = packet_device(ctx, program);
+	if (v6) {
+		copy_address(fib->ipv6_src, route->to.src.w, true);
+		copy_address(fib->ipv6_dst, route->to.dst.w, true);
+	} else {
+		fib->ipv4_src = route->to.src.w[0];
+		fib->ipv4_dst = route->to.dst.w[0];
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+}
+
 static __always_inline int find_route(void *ctx, struct route *route, const __u32 program,
 				      const bool v6)
 {
-	struct bpf_fib_lookup fib = {
-	    .family = v6 ? AF_INET6 : AF_INET,
-	    .l4_protocol = route->to.protocol,
-	    .sport = route->to.sport,
-	    .dport = route->to.dport,
-	    /* Not 0: asks for the MTU of the route. */
-	    .tot_len = 1,
-	    .ifindex = packet_device(ctx, program),
-	};
 	struct nt_trace *record = trace();
+	struct bpf_fib_lookup fib;
 	__u32 macs = 0;
 	long err;
 
-	if (v6) {
-		copy_address(fib.ipv6_src, route->to.src.w, true);
-		copy_address(fib.ipv6_dst, route->to.dst.w, true);
-	} else {
-		fib.ipv4_src = route->to.src.w[0];
-		fib.ipv4_dst = route->to.dst.w[0];
-	}
-	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	/* A length that is not 0 asks for the MTU of the route too. */
+	err = ask_fib(ctx, &fib, route, 1, program, v6);
 	__builtin_memset(&route->path, 0, sizeof(route->path));
 	route->device = 0;
 	if (record)
@@ -69,7 +77,11 @@ static __always_inline int find_route(void *ctx, struct route *route, const __u3
 		return NO_ROUTE;
 	route->path.ifindex = fib.ifindex;
 	source_address(route, v6);
-	if (err == BPF_FIB_LKUP_RET_SUCCESS) {
+	if (err == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		/* The MTU is not told then, except to a packet too big for any. */
+		if (ask_fib(ctx, &fib, route, 0xffff, program, v6) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+			route->path.mtu = fib.mtu_result;
+	} else {
 		route->path.mtu = fib.mtu_result;
 		__builtin_memcpy(route->path.destination, fib.dmac, sizeof(fib.dmac));
 		__builtin_memcpy(route->path.source, fib.smac, sizeof(fib.smac));
@@ -139,6 +151,11 @@ static __always_inline bool may_send(void *ctx, const struct packet *pkt,
 	enum nt_counter reason;
 	bool fragmentable = false;
 
+	/* Tags beyond the one that tc keeps out of the frame are those of the device it came by. */
+	if (!is_xdp(program) && pkt->l3 > sizeof(struct ethhdr)) {
+		*verdict = drop(&pkt->tuple, NT_DROP_REWRITE, service, program, v6);
+		return false;
+	}
 	if (pkt->hop_limit <= 1)
 		reason = NT_DROP_HOP_LIMIT;
 	else if (path->mtu && pkt->segment + overhead > path->mtu)

@@ -66,7 +66,7 @@ static __always_inline int replace_skb_checksum(void *ctx, __u32 offset, __u64 a
 	return err;
 }
 
-static __always_inline __u64 rewrite_addresses(void *l3, const struct packet *pkt,
+static __always_inline __u64 rewrite_addresses(void *l3, const struct tuple *from,
 					       const struct tuple *to, const bool v6)
 {
 	__be32 *src, *dst;
@@ -80,8 +80,8 @@ static __always_inline __u64 rewrite_addresses(void *l3, const struct packet *pk
 		dst = &((struct iphdr *)l3)->daddr;
 	}
 	for (__u32 i = 0; i < words(v6); i++) {
-		sum = sum_replaced(sum, pkt->tuple.src.w[i], to->src.w[i]);
-		sum = sum_replaced(sum, pkt->tuple.dst.w[i], to->dst.w[i]);
+		sum = sum_replaced(sum, from->src.w[i], to->src.w[i]);
+		sum = sum_replaced(sum, from->dst.w[i], to->dst.w[i]);
 		src[i] = to->src.w[i];
 		dst[i] = to->dst.w[i];
 	}
@@ -108,15 +108,18 @@ static __always_inline int rewrite(void *ctx, const struct packet *pkt, const st
 	if (data + l3 + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end)
 		return -1;
 	if (pkt->fragment == FRAGMENT_LATER) {
-		/* The checksum over addresses and ports is in the first fragment. */
-		rewrite_addresses(data + l3, pkt, to, v6);
+		/* The checksum over addresses and ports is in the first fragment. So nothing in an
+		 * IPv6 packet makes up for the change, and a sum over all of it must be told. */
+		addresses = rewrite_addresses(data + l3, &pkt->tuple, to, v6);
+		if (v6 && !is_xdp(program))
+			bpf_csum_update(ctx, fold32(addresses));
 		return 0;
 	}
 	port = data + l4;
 	field = data + l4 + check;
 	if ((void *)(port + 2) > end || (void *)(field + 1) > end)
 		return -1;
-	addresses = rewrite_addresses(data + l3, pkt, to, v6);
+	addresses = rewrite_addresses(data + l3, &pkt->tuple, to, v6);
 	ports = sum_replaced(0, port_word(&pkt->tuple), port_word(to));
 	port[0] = to->sport;
 	port[1] = to->dport;

@@ -5,6 +5,20 @@
 
 #include "flow.h"
 
+static __always_inline struct nt_address *address_lookup(const struct nt_addr *addr, const bool v6)
+{
+	if (v6) {
+		struct nt_address_key6 key;
+
+		copy_address(key.addr, addr->w, true);
+		return bpf_map_lookup_elem(&nt_addresses6, &key);
+	} else {
+		struct nt_address_key4 key = {.addr = {addr->w[0]}};
+
+		return bpf_map_lookup_elem(&nt_addresses4, &key);
+	}
+}
+
 static __always_inline struct nt_frontend *frontend_lookup(const struct tuple *t,
 							   union frontend_key *key, const bool v6)
 {
@@ -27,10 +41,10 @@ static __always_inline struct nt_frontend *frontend_lookup(const struct tuple *t
 #define RACED	  -1
 
 static __always_inline int frontend_read(const struct tuple *t, const enum nt_scope scope,
-					 struct scratch *work, const bool v6)
+					 union frontend_key *key, struct frontend *out,
+					 const bool v6)
 {
-	struct nt_frontend *found = frontend_lookup(t, &work->frontend_key, v6);
-	struct frontend *out = &work->frontend;
+	struct nt_frontend *found = frontend_lookup(t, key, v6);
 
 	if (!found)
 		return NOT_FOUND;
@@ -48,16 +62,24 @@ static __always_inline int frontend_read(const struct tuple *t, const enum nt_sc
 	return FOUND;
 }
 
-/* Looks for the frontend of a packet; what it says is in `work->frontend` then. */
-static __always_inline int frontend_find(const struct tuple *t, const enum nt_scope scope,
-					 struct scratch *work, const __u32 program, const bool v6)
+/* Looks for the frontend of a tuple's destination; what it says is in `out` then. */
+static __always_inline int frontend_find_in(const struct tuple *t, const enum nt_scope scope,
+					    union frontend_key *key, struct frontend *out,
+					    const __u32 program, const bool v6)
 {
-	int answer = frontend_read(t, scope, work, v6);
+	int answer = frontend_read(t, scope, key, out, v6);
 
 	if (answer != RACED)
 		return answer;
 	count(program, NT_RACE_RETRIED);
-	return frontend_read(t, scope, work, v6);
+	return frontend_read(t, scope, key, out, v6);
+}
+
+/* The same with the packet programs' room; what it says is in `work->frontend` then. */
+static __always_inline int frontend_find(const struct tuple *t, const enum nt_scope scope,
+					 struct scratch *work, const __u32 program, const bool v6)
+{
+	return frontend_find_in(t, scope, &work->frontend_key, &work->frontend, program, v6);
 }
 
 /* Whether `service` lets this source in; of frontends with NT_FRONTEND_SOURCE_RANGES. */

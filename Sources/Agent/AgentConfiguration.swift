@@ -1,6 +1,7 @@
 public import Dataplane
 public import NetTypes
 public import Netlink
+public import Resolver
 
 /// Everything the agent is told from outside.
 public struct AgentConfiguration: Sendable {
@@ -14,6 +15,8 @@ public struct AgentConfiguration: Sendable {
     public var workloadDevices: InterfacePattern
     /// NodePorts are served on the node's addresses in these prefixes; empty: on the addresses of external devices.
     public var nodePortPrefixes: [CIDR] = []
+    /// What Services do not say by themselves.
+    public var resolver = Resolver.Options()
     /// Prefixes that ClusterIPs are taken from: addresses in them that no Service has are refused.
     public var serviceCIDRs: [CIDR] = []
     /// Where maps and links are pinned.
@@ -22,6 +25,8 @@ public struct AgentConfiguration: Sendable {
     public var datapath = DatapathSettings()
     /// How programs are attached.
     public var attachment = AttachmentOptions()
+    /// The cgroup whose sockets are led to backends, as ``datapath`` says; `nil`: the root of the cgroup v2 hierarchy.
+    public var cgroup: String?
     /// Seconds between two looks through the flow table for what has expired.
     public var collectInterval: Int = 5
 

@@ -3,6 +3,7 @@ internal import Dataplane
 public import Logging
 internal import Manifests
 internal import Netlink
+internal import Planning
 public import ServiceLifecycle
 
 /// The node agent: loads or adopts the datapath, follows its sources, and reconciles until it is told to stop. The
@@ -28,10 +29,20 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
-        let reconciler = try Reconciler(configuration, datapath, logger)
+        let endings = Inbox<EndedFlows>()
+        let socketEndings = Inbox<EndedFlows>()
+        // Rounds of the collector: every so often, and at once when a map is full.
+        let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let reconciler = try Reconciler(
+            configuration, datapath, logger,
+            endFlows: {
+                endings.put($0)
+                socketEndings.put($0)
+            }, mapsChanged: { socketEndings.put(.of([])) }, makeRoom: { round.yield() })
         try await reconciler.start()
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
+        let cleaner = datapath.ledSockets.map { SocketCleaner($0, logger) }
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
         await withTaskGroup { group in
@@ -41,32 +52,66 @@ public struct AgentService: Service {
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(interval))) != nil {
                     inbox.put(.tick)
+                    round.yield()
+                }
+            }
+            group.addTask {
+                for await _ in rounds {
+                    let begun = ContinuousClock.now
+                    await cleaner?.passAgain()
                     do {
-                        let hasCandidates = await reconciler.beginCollection()
-                        let pass = try await collector.pass(afterGracePeriod: hasCandidates)
+                        let candidates = await reconciler.beginCollection()
+                        let pass = try await collector.pass(candidates)
                         if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
-                        if hasCandidates { await reconciler.endCollection(inUse: pass.usage) }
+                        if !candidates.isEmpty { await reconciler.endCollection(inUse: pass.usage) }
                     } catch {
                         logger.error("cannot look through the flow table", metadata: ["reason": "\(error)"])
                     }
+                    // However large the table is, going through it is a small part of what the node does.
+                    try? await Task.sleep(for: (ContinuousClock.now - begun) * 9)
                 }
             }
             group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
+            group.addTask { await endings.forEachBatch { await end($0, collector, endings) } }
+            if let cleaner {
+                group.addTask {
+                    await socketEndings.forEachBatch { await cleaner.pass($0.reduce(.of([])) { $0.union($1) }) }
+                }
+            }
             try? await gracefulShutdown()
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
+            endings.finish()
+            socketEndings.finish()
             group.cancelAll()
         }
         nodeLock.release()
         lock.release()
     }
 
+    /// On the collector's thread: changes of endpoints do not wait for it.
+    private func end(
+        _ flows: [EndedFlows], _ collector: CollectorThread, _ endings: Inbox<EndedFlows>
+    ) async {
+        let ended = flows.reduce(EndedFlows.of([])) { $0.union($1) }
+        do {
+            let entries = try await collector.end(ended)
+            if entries > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(entries)"]) }
+        } catch {
+            logger.error(
+                "cannot end UDP flows of endpoints that are gone; it is tried again", metadata: ["reason": "\(error)"])
+            try? await Task.sleep(for: .seconds(1))
+            endings.put(ended)
+        }
+    }
+
     /// Beside everything else: the verifier takes its time, and the datapath does without.
     private func pinTraceTwins() async {
         let loader = TraceLoader()
+        let begun = ContinuousClock.now
         do {
             try await loader.load(configuration)
-            logger.debug("packets can be traced")
+            logger.debug("packets can be traced", metadata: ["after": "\(ContinuousClock.now - begun)"])
         } catch {
             logger.warning("packets cannot be traced", metadata: ["reason": "\(error)"])
         }

@@ -1,5 +1,6 @@
 internal import BPF
 internal import Dataplane
+internal import Planning
 
 /// Looks through the flow table now and then. On a thread of its own: a million entries take a second, during which
 /// changes of endpoints must not wait.
@@ -12,11 +13,17 @@ struct FlowCollector {
         self.timeouts = timeouts
     }
 
-    /// Removes expired flows and notes what the others name. After a grace period no program is left that could begin
-    /// a flow by what a frontend said before.
-    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
-        if afterGracePeriod { GracePeriod.wait() }
-        return try table.collect(timeouts)
+    /// Removes expired flows and notes which candidates the others name. After a grace period no program is left that
+    /// could begin a flow by what a frontend said before.
+    func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass {
+        if !candidates.isEmpty { GracePeriod.wait() }
+        return try table.collect(timeouts, noting: candidates)
+    }
+
+    /// Ends UDP flows, when no program is left that could begin one of them.
+    func end(_ flows: EndedFlows) throws -> Int {
+        GracePeriod.wait()
+        return try table.end(flows)
     }
 }
 
@@ -31,7 +38,7 @@ actor CollectorThread {
         self.collector = collector
     }
 
-    func pass(afterGracePeriod: Bool) throws -> FlowTable.Pass {
-        try collector.pass(afterGracePeriod: afterGracePeriod)
-    }
+    func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass { try collector.pass(candidates) }
+
+    func end(_ flows: EndedFlows) throws -> Int { try collector.end(flows) }
 }

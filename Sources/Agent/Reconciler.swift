@@ -26,12 +26,17 @@ actor Reconciler {
     private let datapath: Datapath
     private let logger: Logger
     private let executor = QueueExecutor(label: "needletail.reconciler")
+    /// Who ends the UDP flows that must not go on; not to be waited for.
+    private let end: @Sendable (EndedFlows) -> Void
+    /// Called when the maps have changed, for whoever must follow.
+    private let mapsChanged: @Sendable () -> Void
 
     private var devices: Devices
+    private var hooks: HookKeeper
     private var kernelMaps: KernelMaps
     private var planner: Planner
     private var catalog = Catalog()
-    private var resolver = Resolver()
+    private let resolver: Resolver
     private var context: NodeContext
     private var desired = DesiredTracker()
     /// What has become of the desired state since the last plan.
@@ -48,7 +53,9 @@ actor Reconciler {
     private var candidates = ReclaimCandidates()
     /// Changes of devices were missed and have not been listed since.
     private var devicesAreStale = false
-    private var lastForcedReclaim: ContinuousClock.Instant?
+    /// Has the flow table looked through soon, so that there is room again.
+    private let makeRoom: @Sendable () -> Void
+    private var lastCallForRoom: ContinuousClock.Instant?
     private var meta: nt_meta
     /// What the programs know of the node.
     private var node: NodeState
@@ -57,10 +64,19 @@ actor Reconciler {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(_ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger) throws {
+    init(
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void,
+        makeRoom: @escaping @Sendable () -> Void
+    ) throws {
+        self.mapsChanged = mapsChanged
+        self.makeRoom = makeRoom
+        hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
         self.logger = logger
+        self.end = end
+        resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
@@ -75,6 +91,7 @@ actor Reconciler {
     func start() throws {
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
+        hooks.attach()
         updateContext()
         try describeNode()
         logger.info(
@@ -105,6 +122,7 @@ actor Reconciler {
             case .tick:
                 if reloadDevices() { updateContext() }
                 devices.retry()
+                hooks.retry()
             }
         }
         if isDirty { sync() }
@@ -124,10 +142,9 @@ actor Reconciler {
         var state = node
         if meta.syncs > 0, isRangeStale {
             isRangeStale = false
+            let bounds = IPFamily.allCases.compactMap { planner.clusterIPs($0) }
             state = NodeState(
-                clusterIPs: planner.image.frontends.lazy.filter { $0.value.flags.contains(.clusterIP) }
-                    .map(\.key.address),
-                serviceCIDRs: serviceCIDRs)
+                clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
         guard state != node else { return }
@@ -136,7 +153,7 @@ actor Reconciler {
     }
 
     /// All prefixes that ClusterIPs are taken from.
-    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs }
+    private var serviceCIDRs: [CIDR] { configuration.serviceCIDRs + catalog.clusterIPRanges }
 
     // MARK: Input
 
@@ -151,6 +168,7 @@ actor Reconciler {
         }
         let changes = catalog.apply(batch.events)
         if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
     }
@@ -183,7 +201,7 @@ actor Reconciler {
     private func updateContext() {
         let node = catalog.nodes[configuration.nodeName]
         let updated = NodeContext(
-            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: devices.nodePortAddresses,
+            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses,
             nodeAddresses: ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) })
         guard updated != context else { return }
         if updated.nodePortAddresses != context.nodePortAddresses {
@@ -194,6 +212,13 @@ actor Reconciler {
         context = updated
         for name in catalog.services.keys { resolve(name) }
         isDirty = true
+    }
+
+    /// Addresses NodePorts are served on. The hooks that protect NodePorts look for those of the unspecified addresses,
+    /// which a process binds to listen on all.
+    private var nodePortAddresses: [IPAddress] {
+        let unspecified = configuration.datapath.protectsNodePorts ? [IPAddress(v4: 0), IPAddress(v6: 0)] : []
+        return unspecified + devices.nodePortAddresses
     }
 
     private func resolve(_ name: ObjectName) {
@@ -216,18 +241,16 @@ actor Reconciler {
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
-            var plan = try nextPlan()
-            var writes = plan.writes.count
+            let plan = try nextPlan()
+            let writes = plan.writes.count
             try perform(plan.writes)
-            if planner.hasShortage, try reclaimNow() > 0 {
-                plan = planner.plan(DesiredChanges())
-                writes += plan.writes.count
-                try perform(plan.writes)
-            }
-            reported.report(plan.problems.map(\.description), as: .capacity, logger)
-            isDirty = false
+            if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
+            // What there may be room for soon need not be told of, but tried again.
+            isDirty = callForRoom()
+            if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
             try noteSync(failed: false)
             if writes > 0 {
+                mapsChanged()
                 logger.info(
                     "synced",
                     metadata: [
@@ -269,7 +292,7 @@ actor Reconciler {
         for write in writes {
             planner.performed(write)
             candidates.keep(namedBy: write)
-            if case .frontend = write { isRangeStale = true }
+            if case .address = write { isRangeStale = true }
         }
     }
 
@@ -285,10 +308,10 @@ actor Reconciler {
 
     // MARK: Collection
 
-    /// Notes what is named by no frontend, before the flow table is looked through. Returns whether there is anything.
-    func beginCollection() -> Bool {
+    /// Notes what is named by no frontend, before the flow table is looked through.
+    func beginCollection() -> ReclaimCandidates {
         candidates = isPlannerCurrent ? ReclaimCandidates(planner.image) : ReclaimCandidates()
-        return !candidates.isEmpty
+        return candidates
     }
 
     /// Frees what neither a frontend nor a flow has named since ``beginCollection()``.
@@ -298,23 +321,23 @@ actor Reconciler {
         } catch {
             logger.error("cannot free what is unused; it is tried again", metadata: ["reason": "\(error)"])
         }
+        if isDirty { sync() }
     }
 
-    /// The same at once, when a map is full; but a shortage that lasts must not cost a look through the flow table at
-    /// every change.
-    private func reclaimNow() throws -> Int {
+    /// The same soon, when a map is full; but a shortage that lasts must not cost a look through the flow table at
+    /// every change. Returns whether there may be room soon.
+    private func callForRoom() -> Bool {
         let interval = Duration.seconds(configuration.collectInterval)
-        guard lastForcedReclaim.map({ .now - $0 >= interval }) ?? true, beginCollection() else { return 0 }
-        lastForcedReclaim = .now
-        // A collection that began before must not free by these, whatever happens here.
-        defer { candidates = ReclaimCandidates() }
-        let collector = FlowCollector(datapath, configuration.datapath.timeouts)
-        return try reclaim(inUse: collector.pass(afterGracePeriod: true).usage)
+        guard planner.hasShortage, lastCallForRoom.map({ .now - $0 >= interval }) ?? true,
+            !ReclaimCandidates(planner.image).isEmpty
+        else { return false }
+        lastCallForRoom = .now
+        makeRoom()
+        return true
     }
 
-    @discardableResult
-    private func reclaim(inUse: FlowUsage) throws -> Int {
-        guard isPlannerCurrent, !candidates.isEmpty else { return 0 }
+    private func reclaim(inUse: FlowUsage) throws {
+        guard isPlannerCurrent, !candidates.isEmpty else { return }
         var inUse = inUse
         // A frontend that kept its previous answer may lead to backends that are gone; the other ids must come free, or
         // a map that was full once stays full.
@@ -325,7 +348,6 @@ actor Reconciler {
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
-        return writes.count
     }
 }
 

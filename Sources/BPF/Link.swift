@@ -63,6 +63,13 @@ public final class Link: Sendable {
         }
     }
 
+    /// The kernel's id of the cgroup it is attached to, which is the inode number of the cgroup's directory; 0 for other
+    /// kinds of link, and when the cgroup is gone or the program was detached from it, in which case the link is dead.
+    public var cgroupID: UInt64 {
+        guard kind == .cgroup else { return 0 }
+        return (try? LinkInfo(descriptor, subject: subject))?.cgroupID ?? 0
+    }
+
     /// Puts another program in the place of the attached one. Each packet meets the one or the other.
     ///
     /// - Throws: `ENOLINK` if the device is gone; `EINVAL` if the program is of another type.
@@ -95,6 +102,7 @@ private struct LinkInfo {
     let id: UInt32
     let programID: UInt32
     let interface: Int32
+    let cgroupID: UInt64
 
     init(_ descriptor: borrowing OwnedDescriptor, subject: @autoclosure () -> String) throws(BPFError) {
         var words = InlineArray<32, UInt32>(repeating: 0)
@@ -106,5 +114,6 @@ private struct LinkInfo {
         programID = words[2]
         // The union is aligned to 8 bytes, so it begins at byte 16.
         interface = Int32(bitPattern: words[4])
+        cgroupID = UInt64(words[5]) << 32 | UInt64(words[4])
     }
 }

@@ -38,6 +38,11 @@ public struct LoadedObject: ~Copyable {
         try RingBuffer(descriptor: try descriptor(ofMap: map), name: map)
     }
 
+    /// A handle for a map of the sockets' own storage (`BPF_MAP_TYPE_SK_STORAGE`).
+    public func socketStorage(_ map: String) throws(BPFError) -> SocketStorage {
+        SocketStorage(descriptor: try descriptor(ofMap: map), name: map)
+    }
+
     /// Pins a map without giving it types.
     public func pinMap(_ map: String, at path: String) throws(BPFError) {
         try descriptor(ofMap: map).pin(at: path)

@@ -51,6 +51,10 @@ public struct CgroupAttachType: RawRepresentable, Hashable, Sendable {
     public static let getpeername4 = CgroupAttachType(rawValue: BPF_CGROUP_INET4_GETPEERNAME.rawValue)
     /// `getpeername(2)` of IPv6 sockets.
     public static let getpeername6 = CgroupAttachType(rawValue: BPF_CGROUP_INET6_GETPEERNAME.rawValue)
+    /// After `bind(2)` of IPv4 sockets; the program may undo it.
+    public static let postBind4 = CgroupAttachType(rawValue: BPF_CGROUP_INET4_POST_BIND.rawValue)
+    /// After `bind(2)` of IPv6 sockets; the program may undo it.
+    public static let postBind6 = CgroupAttachType(rawValue: BPF_CGROUP_INET6_POST_BIND.rawValue)
 }
 
 extension Program {

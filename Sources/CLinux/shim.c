@@ -3,11 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/errqueue.h>
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -43,10 +49,10 @@ static int configure_netlink(int fd, uint32_t groups, int receive_buffer)
 	return negated(bind(fd, (const struct sockaddr *)&self, sizeof self));
 }
 
-int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer)
+int nt_netlink_open(int protocol, uint32_t groups, int nonblocking, int receive_buffer)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0),
-			NETLINK_ROUTE);
+			protocol);
 	if (fd < 0)
 		return -errno;
 	int result = configure_netlink(fd, groups, receive_buffer);
@@ -55,6 +61,23 @@ int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer)
 		return result;
 	}
 	return fd;
+}
+
+int nt_netlink_open_in(int network_namespace, int protocol)
+{
+	int result;
+	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return -errno;
+	if (setns(network_namespace, CLONE_NEWNET) < 0) {
+		result = -errno;
+	} else {
+		result = nt_netlink_open(protocol, 0, 0, 0);
+		if (setns(own, CLONE_NEWNET) < 0)
+			abort();
+	}
+	close(own);
+	return result;
 }
 
 int nt_netlink_send(int fd, const void *bytes, size_t length)
@@ -126,6 +149,71 @@ int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
 	int result = negated(ioctl(fd, SIOCETHTOOL, &request));
 	close(fd);
 	return result;
+}
+
+int nt_receive_icmp_error(int fd, struct nt_icmp_error *error)
+{
+	_Alignas(struct cmsghdr) char control[512];
+	char data[1];
+	struct iovec vector = {.iov_base = data, .iov_len = sizeof data};
+	struct msghdr message = {.msg_iov = &vector,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof control};
+
+	if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return -errno;
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part;
+	     part = CMSG_NXTHDR(&message, part)) {
+		bool v4 = part->cmsg_level == SOL_IP && part->cmsg_type == IP_RECVERR;
+		bool v6 = part->cmsg_level == SOL_IPV6 && part->cmsg_type == IPV6_RECVERR;
+		if (!v4 && !v6)
+			continue;
+		const struct sock_extended_err *what = (const void *)CMSG_DATA(part);
+		const void *sender = SO_EE_OFFENDER(what);
+		if (what->ee_origin != SO_EE_ORIGIN_ICMP && what->ee_origin != SO_EE_ORIGIN_ICMP6)
+			return 0;
+		*error = (struct nt_icmp_error){.type = what->ee_type,
+						.code = what->ee_code,
+						.family = v4 ? AF_INET : AF_INET6,
+						.information = what->ee_info};
+		if (v4)
+			memcpy(error->sender, &((const struct sockaddr_in *)sender)->sin_addr, 4);
+		else
+			memcpy(error->sender, &((const struct sockaddr_in6 *)sender)->sin6_addr,
+			       16);
+		return 1;
+	}
+	return 0;
+}
+
+int nt_send_frame(int device, const void *bytes, size_t length)
+{
+	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = device};
+	// No protocol: it is for sending alone.
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	ssize_t sent = sendto(fd, bytes, length, 0, (const struct sockaddr *)&to, sizeof to);
+	int result = sent < 0 ? -errno : 0;
+	close(fd);
+	return result;
+}
+
+int nt_load_xdp_pass(void)
+{
+	const struct bpf_insn program[] = {
+	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+	    {.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr attributes = {
+	    .prog_type = BPF_PROG_TYPE_XDP,
+	    .insns = (uintptr_t)program,
+	    .insn_cnt = sizeof program / sizeof program[0],
+	    .license = (uintptr_t) "Dual BSD/GPL",
+	};
+	// The kernel makes it close-on-exec.
+	return negated((int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes));
 }
 
 int nt_pipe(int *read_end, int *write_end)

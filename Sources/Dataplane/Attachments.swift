@@ -299,7 +299,7 @@ public struct Attachments: Sendable {
     /// - Returns: how many attachments there were.
     public static func removeAll(_ pins: PinDirectory) throws -> Int {
         let cleaner = Attachments(programs: [:], pins: pins)
-        let count = all(in: pins).count
+        let count = all(in: pins).count + SocketHooks.all(in: pins).count
         var failure: (any Error)?
         for interface in interfaces(in: pins).sorted() {
             do {
@@ -308,6 +308,11 @@ public struct Attachments: Sendable {
                 // The others must not stay because of this one.
                 failure = failure ?? error
             }
+        }
+        do {
+            try SocketHooks.detachAll(pins)
+        } catch {
+            failure = failure ?? error
         }
         if let failure { throw failure }
         try pins.remove()

@@ -10,6 +10,12 @@ public struct Datapath: Sendable {
     public let maps: DatapathMaps
     /// The programs.
     public let programs: [DatapathProgram: Program]
+    /// The programs of the socket hooks, as far as the settings ask for them and the kernel takes them.
+    public let socketPrograms: [SocketProgram: Program]
+    /// The sockets these have led to backends; `nil` without them.
+    public let ledSockets: LedSockets?
+    /// Why the socket hooks that the settings ask for could not be loaded; `nil` if they were.
+    public let socketFailure: String?
     /// Whether maps of an earlier agent were taken over.
     public let adopted: Bool
 
@@ -22,7 +28,25 @@ public struct Datapath: Sendable {
     /// - Throws: ``DatapathError`` for state that cannot be adopted and kernels that are too old, `BPFError` with the
     ///   kernel's own log otherwise. Nothing that is attached or pinned is changed then.
     public static func load(_ settings: DatapathSettings, pins: PinDirectory?) throws -> Datapath {
+        let hooks = settings.socketPrograms
+        guard !hooks.isEmpty else { return try load(settings, [], socketFailure: nil, pins: pins) }
+        do {
+            return try load(settings, hooks, socketFailure: nil, pins: pins)
+        } catch let failure as BPFError {
+            // Perhaps the kernel has no cgroup hooks: all else works without. If it does not, that is the failure.
+            do {
+                return try load(settings, [], socketFailure: failure.description, pins: pins)
+            } catch {
+                throw failure
+            }
+        }
+    }
+
+    private static func load(
+        _ settings: DatapathSettings, _ hooks: [SocketProgram], socketFailure: String?, pins: PinDirectory?
+    ) throws -> Datapath {
         var object = try open()
+        try select(hooks, in: &object)
         for (map, entries) in try settings.sizes + flowSizes(settings, pins) {
             try object.setMaxEntries(entries, ofMap: map)
         }
@@ -46,7 +70,26 @@ public struct Datapath: Sendable {
         }
         var programs: [DatapathProgram: Program] = [:]
         for program in DatapathProgram.attachable { programs[program] = try loaded.program(program.name) }
-        return Datapath(pins: pins, maps: maps, programs: programs, adopted: !reused.isEmpty)
+        var socketPrograms: [SocketProgram: Program] = [:]
+        for hook in hooks { socketPrograms[hook] = try loaded.program(hook.name) }
+        return Datapath(
+            pins: pins, maps: maps, programs: programs, socketPrograms: socketPrograms,
+            ledSockets: hooks.contains(.connect4)
+                ? LedSockets(
+                    storage: try loaded.socketStorage("nt_connections"),
+                    iterator: try loaded.program(socketIterator)) : nil,
+            socketFailure: socketFailure, adopted: !reused.isEmpty)
+    }
+
+    /// Lists the sockets that the hooks have led to backends.
+    static let socketIterator = "list_sockets"
+
+    /// Leaves out the socket programs that are not wanted.
+    private static func select(_ hooks: [SocketProgram], in object: inout BPFObject) throws(BPFError) {
+        for hook in SocketProgram.allCases {
+            try object.setAutoload(hooks.contains(hook), program: hook.name)
+        }
+        try object.setAutoload(hooks.contains(.connect4), program: socketIterator)
     }
 
     /// Loads the programs once more, so that they change nothing but their record of what they did, and pins them for
@@ -79,8 +122,9 @@ public struct Datapath: Sendable {
     }
 
     static let mapNames = [
-        "nt_addresses4", "nt_addresses6", "nt_affinity", "nt_answers", "nt_backends", "nt_counters", "nt_devices",
-        "nt_event_ctl", "nt_events", "nt_fragments", "nt_frontends4", "nt_frontends6", "nt_meta", "nt_node",
+        "nt_addresses4", "nt_addresses6", "nt_affinity", "nt_answers", "nt_backends", "nt_connections", "nt_counters",
+        "nt_datagrams", "nt_devices", "nt_event_ctl", "nt_events", "nt_fragments", "nt_frontends4", "nt_frontends6",
+        "nt_meta", "nt_node",
         "nt_ranges4", "nt_ranges6", "nt_services", "nt_sets", "nt_slots", "nt_stats", "nt_tcp_flows4",
         "nt_tcp_flows6", "nt_trace", "nt_udp_flows4", "nt_udp_flows6",
     ]

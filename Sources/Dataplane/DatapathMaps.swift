@@ -56,7 +56,8 @@ public struct DatapathMaps: Sendable {
         eventControl = try object.map("nt_event_ctl")
         trace = try object.map("nt_trace")
         meta = try object.map("nt_meta")
-        capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
+        capacity = MapCapacity(
+            frontends4.info, sets.info, slots.info, backends.info, services.info, ranges4.info)
     }
 
     /// Opens the pinned maps.
@@ -95,7 +96,8 @@ public struct DatapathMaps: Sendable {
             statistics = try .open(pinnedAt: pins.map("nt_stats"))
             eventControl = try .open(pinnedAt: pins.map("nt_event_ctl"))
             trace = try .open(pinnedAt: pins.map("nt_trace"))
-            capacity = MapCapacity(frontends4.info, sets.info, slots.info, backends.info, services.info)
+            capacity = MapCapacity(
+                frontends4.info, sets.info, slots.info, backends.info, services.info, ranges4.info)
         } catch let error as BPFError where error.code == .layoutMismatch {
             throw DatapathError.foreignState(pins.root, error.description)
         } catch let error as BPFError where error.code == .notFound {
@@ -127,11 +129,14 @@ struct FlowMaps<Key: BitwiseCopyable, Value: BitwiseCopyable>: Sendable {
 }
 
 extension MapCapacity {
-    fileprivate init(_ frontends: MapInfo, _ sets: MapInfo, _ lines: MapInfo, _ backends: MapInfo, _ services: MapInfo)
-    {
+    fileprivate init(
+        _ frontends: MapInfo, _ sets: MapInfo, _ lines: MapInfo, _ backends: MapInfo, _ services: MapInfo,
+        _ ranges: MapInfo
+    ) {
         self.init(
             frontends: Int(frontends.maxEntries), sets: Int(sets.maxEntries), lines: Int(lines.maxEntries),
-            backends: Int(backends.maxEntries), services: Int(services.maxEntries))
+            backends: Int(backends.maxEntries), services: Int(services.maxEntries),
+            ranges: Int(ranges.maxEntries))
     }
 }
 

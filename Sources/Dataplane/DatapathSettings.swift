@@ -51,6 +51,8 @@ public struct DatapathSettings: Sendable, Hashable {
     public var answerLimit: UInt32 = 60
     /// Whose sockets are led to backends.
     public var sockets: Sockets = .off
+    /// Whether processes of the node are kept from binding NodePorts.
+    public var protectsNodePorts = false
     /// Idle times; only that of answered UDP flows is known to the programs, the rest to the collector.
     public var timeouts = FlowTimeouts()
 

@@ -42,6 +42,17 @@ public struct FlowEntry: Sendable, Hashable {
         case closing
         /// Both have, or one has reset it.
         case closed
+
+        init(_ flags: Flags) {
+            if flags.contains(.rst) || flags.isSuperset(of: [.finForward, .finReverse]) {
+                self = .closed
+            } else if !flags.isDisjoint(with: [.finForward, .finReverse]) {
+                self = .closing
+            } else {
+                // Replies of an encapsulated flow do not pass this node.
+                self = flags.isDisjoint(with: [.replied, .dsr]) ? .opening : .established
+            }
+        }
     }
 
     /// Which way.
@@ -65,12 +76,7 @@ public struct FlowEntry: Sendable, Hashable {
     public var transport: TransportProtocol { onWire.source.transport }
 
     /// Where it is in its life.
-    public var state: State {
-        if flags.contains(.rst) || flags.isSuperset(of: [.finForward, .finReverse]) { return .closed }
-        if !flags.isDisjoint(with: [.finForward, .finReverse]) { return .closing }
-        // Replies of an encapsulated flow do not pass this node.
-        return flags.isDisjoint(with: [.replied, .dsr]) ? .opening : .established
-    }
+    public var state: State { State(flags) }
 
     /// The client, the frontend it addresses and the backend it reaches, from either direction's entry.
     public var parties: (client: TransportEndpoint, frontend: TransportEndpoint, backend: TransportEndpoint) {
@@ -99,9 +105,9 @@ public struct FlowTimeouts: Sendable, Hashable {
     /// The defaults.
     public init() {}
 
-    func limit(_ flow: FlowEntry) -> Int {
-        if flow.transport == .udp { return flow.state == .opening ? udpOpening : udpEstablished }
-        return switch flow.state {
+    func limit(_ transport: TransportProtocol, _ state: FlowEntry.State) -> Int {
+        if transport == .udp { return state == .opening ? udpOpening : udpEstablished }
+        return switch state {
         case .opening: tcpOpening
         case .established: tcpEstablished
         case .closing: tcpClosing
@@ -152,44 +158,63 @@ public struct FlowTable: Sendable {
         public var usage = FlowUsage()
     }
 
-    /// Removes what has been idle for too long, and notes what the rest names.
-    public func collect(_ timeouts: FlowTimeouts) throws -> Pass {
+    /// Removes what has been idle for too long, and notes what the rest names, of what `candidates` are; of everything
+    /// if there are none given. Takes a second or so for a million entries, a few thousand at a time.
+    public func collect(_ timeouts: FlowTimeouts, noting candidates: ReclaimCandidates? = nil) throws -> Pass {
         var pass = Pass()
-        for map in maps.flows4.all { try collect(map, .v4, timeouts, &pass) }
-        for map in maps.flows6.all { try collect(map, .v6, timeouts, &pass) }
+        for map in maps.flows4.all { try Self.collect(map, .v4, timeouts, candidates, &pass) }
+        for map in maps.flows6.all { try Self.collect(map, .v6, timeouts, candidates, &pass) }
         return pass
     }
 
-    private func collect<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
-        _ map: BPFMap<Key, Value>, _ family: IPFamily, _ timeouts: FlowTimeouts, _ pass: inout Pass
+    static func collect<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
+        _ map: BPFMap<Key, Value>, _ family: IPFamily, _ timeouts: FlowTimeouts, _ candidates: ReclaimCandidates?,
+        _ pass: inout Pass
     ) throws {
-        func isExpired(_ flow: FlowEntry) -> Bool { flow.idle > timeouts.limit(flow) }
-        var doomed: [Key] = []
         var kept = 0
+        var expired = 0
         var usage = pass.usage
-        let now = Self.currentTick()
-        try map.forEach { key, value in
-            guard let flow = FlowEntry(key, value, now) else { return }
-            if isExpired(flow) {
-                doomed.append(key)
-            } else {
-                kept += 1
-                usage.note(flow)
-            }
+        // The times as they are in the entries: most of them are neither expired nor name a candidate, and need not
+        // be taken apart.
+        func isExpired(_ key: Key, _ head: nt_flow, _ now: UInt32) -> Bool {
+            guard let transport = key.transport else { return false }
+            let state = FlowEntry.State(FlowEntry.Flags(rawValue: head.flags))
+            return FlowEntry.seconds(now, since: head.seen) > timeouts.limit(transport, state)
         }
-        for key in doomed {
-            // A packet may have come since: what is taken out is looked at once more, and put back.
-            guard let value = try map.lookupAndDelete(key), let flow = FlowEntry(key, value, Self.currentTick())
-            else { continue }
-            if isExpired(flow) {
-                pass.expired += 1
-            } else {
-                try? map.update(key, value, mode: .noExist)
-                kept += 1
-                usage.note(flow)
+        func keep(_ key: Key, _ value: Value, _ now: UInt32) {
+            kept += 1
+            let head = value.head
+            guard let candidates else {
+                if let flow = FlowEntry(key, value, now) { usage.note(flow) }
+                return
+            }
+            if candidates.backends.contains(head.backend) { usage.backends.insert(head.backend) }
+            if candidates.services.contains(head.service) { usage.services.insert(head.service) }
+            guard !candidates.frontends.isEmpty, let frontend = FlowEntry(key, value, now)?.parties.frontend else {
+                return
+            }
+            if candidates.frontends.contains(frontend) { usage.frontends.insert(frontend) }
+        }
+        try map.forEachBatch { keys, values in
+            let now = currentTick()
+            for index in keys.indices {
+                let key = keys[index]
+                guard isExpired(key, values[index].head, now) else {
+                    keep(key, values[index], now)
+                    continue
+                }
+                // A packet may have come since: what is taken out is looked at once more, and put back.
+                guard let value = try map.lookupAndDelete(key) else { continue }
+                if isExpired(key, value.head, currentTick()) {
+                    expired += 1
+                } else {
+                    try? map.update(key, value, mode: .noExist)
+                    keep(key, value, now)
+                }
             }
         }
         pass.usage = usage
+        pass.expired += expired
         pass.entries[family, default: 0] += kept
     }
 
@@ -199,6 +224,41 @@ public struct FlowTable: Sendable {
     public func flush(_ matches: (FlowEntry) -> Bool) throws -> Int {
         let flows4 = try maps.flows4.all.reduce(0) { try $0 + flush($1, matches) }
         return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
+    }
+
+    /// Removes the entries of UDP flows that must not go on, both directions: the next packet begins a new flow.
+    ///
+    /// What is stored meanwhile may be missed: programs that could still begin such a flow must have ended (see
+    /// `GracePeriod`).
+    ///
+    /// - Returns: how many entries.
+    @discardableResult
+    public func end(_ ended: EndedFlows) throws -> Int {
+        guard !ended.isEmpty else { return 0 }
+        return try end(ended, in: maps.flows4.udp) + end(ended, in: maps.flows6.udp)
+    }
+
+    private func end<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
+        _ ended: EndedFlows, in map: BPFMap<Key, Value>
+    ) throws -> Int {
+        func hasEnded(_ head: nt_flow) -> Bool {
+            // What names no service is no flow of a service.
+            head.service.rawValue != 0 && ended.contains(FlowOwner(service: head.service, backend: head.backend))
+        }
+        var count = 0
+        try map.forEachBatch { keys, values in
+            for index in keys.indices where hasEnded(values[index].head) {
+                let key = keys[index]
+                // A packet may have begun a new flow since: what is taken out is looked at once more, and put back.
+                guard let value = try map.lookupAndDelete(key) else { continue }
+                if hasEnded(value.head) {
+                    count += 1
+                } else {
+                    try? map.update(key, value, mode: .noExist)
+                }
+            }
+        }
+        return count
     }
 
     private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
@@ -220,9 +280,9 @@ public struct FlowTable: Sendable {
 
 extension FlowUsage {
     fileprivate mutating func note(_ flow: FlowEntry) {
-        // What answers a connection of the node itself has an entry, and no backend.
+        // What answers a connection of the node itself has an entry, but neither backend nor service.
         if flow.backend.rawValue != 0 { backends.insert(flow.backend) }
-        services.insert(flow.service)
+        if flow.service.rawValue != 0 { services.insert(flow.service) }
         frontends.insert(flow.parties.frontend)
     }
 }
@@ -242,7 +302,7 @@ extension FlowEntry {
             age: Self.seconds(now, since: head.created), idle: Self.seconds(now, since: head.seen))
     }
 
-    private static func seconds(_ now: UInt32, since then: UInt32) -> Int {
+    fileprivate static func seconds(_ now: UInt32, since then: UInt32) -> Int {
         // An entry may be younger than the reading of the clock.
         let ticks = UInt64(max(0, Int32(bitPattern: now &- then)))
         return Int(ticks << UInt64(NT_TICK_SHIFT) / 1_000_000_000)

@@ -45,7 +45,28 @@ public struct KernelMaps: ~Copyable {
         try maps.services.forEach { id, wire in
             if let name = ServicePortName(wire) { image.services[id] = name }
         }
+        try Self.read(maps.ranges4, into: &image)
+        try Self.read(maps.ranges6, into: &image)
+        try Self.read(maps.addresses4, into: &image)
+        try Self.read(maps.addresses6, into: &image)
         return image
+    }
+
+    private static func read<Key: WireRangeKey & BitwiseCopyable>(
+        _ map: BPFMap<Key, UInt32>, into image: inout MapImage
+    ) throws {
+        try map.forEach { key, _ in
+            guard let (service, prefix) = key.range else {
+                throw DatapathError.corruptMap(map.name, "a prefix without a service")
+            }
+            image.ranges[service, default: []].insert(prefix)
+        }
+    }
+
+    private static func read<Key: WireAddressKey & BitwiseCopyable>(
+        _ map: BPFMap<Key, nt_address>, into image: inout MapImage
+    ) throws {
+        try map.forEach { key, wire in image.addresses[key.address] = AddressFlags(rawValue: wire.flags) }
     }
 
     private static func read<Key: WireFrontendKey & BitwiseCopyable>(
@@ -115,6 +136,14 @@ public struct KernelMaps: ~Copyable {
             try family == .v4 ? Self.store(run, in: maps.frontends4) : Self.store(run, in: maps.frontends6)
         case .frontendRemoval(let family):
             try family == .v4 ? Self.remove(run, from: maps.frontends4) : Self.remove(run, from: maps.frontends6)
+        case .range(let family):
+            try family == .v4 ? Self.store(run, in: maps.ranges4) : Self.store(run, in: maps.ranges6)
+        case .rangeRemoval(let family):
+            try family == .v4 ? Self.remove(run, from: maps.ranges4) : Self.remove(run, from: maps.ranges6)
+        case .address(let family):
+            try family == .v4 ? Self.store(run, in: maps.addresses4) : Self.store(run, in: maps.addresses6)
+        case .addressRemoval(let family):
+            try family == .v4 ? Self.remove(run, from: maps.addresses4) : Self.remove(run, from: maps.addresses6)
         }
     }
 
@@ -142,6 +171,42 @@ public struct KernelMaps: ~Copyable {
         _ run: ArraySlice<MapWrite>, from map: BPFMap<Key, nt_frontend>
     ) throws {
         let keys: [Key] = run.compactMap { if case .frontend(let key, _) = $0 { Key(key) } else { nil } }
+        try map.delete(keys: keys.span)
+    }
+
+    private static func store<Key: WireRangeKey & BitwiseCopyable>(
+        _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, UInt32>
+    ) throws {
+        try store(run, in: map) { write in
+            if case .range(let service, let prefix, _) = write { (Key(service, prefix), 1) } else { nil }
+        }
+    }
+
+    private static func remove<Key: WireRangeKey & BitwiseCopyable>(
+        _ run: ArraySlice<MapWrite>, from map: BPFMap<Key, UInt32>
+    ) throws {
+        let keys: [Key] = run.compactMap {
+            if case .range(let service, let prefix, _) = $0 { Key(service, prefix) } else { nil }
+        }
+        try map.delete(keys: keys.span)
+    }
+
+    private static func store<Key: WireAddressKey & BitwiseCopyable>(
+        _ run: ArraySlice<MapWrite>, in map: BPFMap<Key, nt_address>
+    ) throws {
+        try store(run, in: map) { write in
+            if case .address(let address, let flags?) = write {
+                (Key(address), nt_address(flags: flags.rawValue))
+            } else {
+                nil
+            }
+        }
+    }
+
+    private static func remove<Key: WireAddressKey & BitwiseCopyable>(
+        _ run: ArraySlice<MapWrite>, from map: BPFMap<Key, nt_address>
+    ) throws {
+        let keys: [Key] = run.compactMap { if case .address(let address, _) = $0 { Key(address) } else { nil } }
         try map.delete(keys: keys.span)
     }
 
@@ -194,6 +259,8 @@ extension MapWrite {
     fileprivate enum Kind: Equatable {
         case service, serviceRemoval, backend, table, set
         case frontend(IPFamily), frontendRemoval(IPFamily)
+        case range(IPFamily), rangeRemoval(IPFamily)
+        case address(IPFamily), addressRemoval(IPFamily)
     }
 
     fileprivate var kind: Kind {
@@ -204,6 +271,10 @@ extension MapWrite {
         case .set: .set
         case .frontend(let key, let record):
             record == nil ? .frontendRemoval(key.address.family) : .frontend(key.address.family)
+        case .range(_, let prefix, let isAllowed):
+            isAllowed ? .range(prefix.family) : .rangeRemoval(prefix.family)
+        case .address(let address, let flags):
+            flags == nil ? .addressRemoval(address.family) : .address(address.family)
         }
     }
 }

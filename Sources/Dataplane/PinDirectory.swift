@@ -7,6 +7,7 @@ internal import SystemPackage
 ///
 ///     ROOT/maps/nt_frontends4 ...          the maps
 ///     ROOT/links/external_xdp-native-4 ... attachments, by program, mechanism and interface index
+///     ROOT/links/socket_connect4-cgroup .. socket hooks
 ///     ROOT/trace/external_xdp ...          the programs once more, as they are run to explain a packet
 public struct PinDirectory: Sendable, Hashable {
     /// Where the agent pins unless told otherwise.
@@ -25,6 +26,9 @@ public struct PinDirectory: Sendable, Hashable {
 
     /// The path of an attachment's pin: a link, or for clsact a program.
     func link(_ attachment: Attachment) -> String { "\(root)/links/\(attachment.pinName)" }
+
+    /// The path of a socket hook's link.
+    func link(_ program: SocketProgram) -> String { "\(root)/links/\(program.pinName)" }
 
     /// The path of a program that is run to explain a packet.
     func trace(_ program: DatapathProgram) -> String { "\(root)/trace/\(program.name)" }

@@ -1,4 +1,3 @@
-public import BPF
 public import NeedletailABI
 public import NetTypes
 public import Planning
@@ -128,23 +127,5 @@ extension DatapathProgram {
             words[10] = UInt32(bitPattern: device)
         }
         return words.withUnsafeBytes { Array($0) }
-    }
-}
-
-extension DatapathMaps {
-    /// Seconds that a frontend keeps a client with its backend; 0 for a frontend without affinity, or that is not there.
-    public func affinity(of frontend: TransportEndpoint) throws(BPFError) -> Int {
-        let record =
-            frontend.address.family == .v4
-            ? try frontends4.lookup(nt_frontend_key4(frontend)) : try frontends6.lookup(nt_frontend_key6(frontend))
-        return record.map { Int($0.affinity) } ?? 0
-    }
-
-    /// Whether `loadBalancerSourceRanges` of a service port contain an address.
-    public func sourceRanges(of service: ServiceID, contain address: IPAddress) throws(BPFError) -> Bool {
-        let length = UInt32(MemoryLayout<ServiceID>.size * 8 + address.family.bitWidth)
-        return address.family == .v4
-            ? try ranges4.lookup(nt_range_key4(prefix_length: length, service: service, addr: address.words.0)) != nil
-            : try ranges6.lookup(nt_range_key6(prefix_length: length, service: service, addr: address.words)) != nil
     }
 }

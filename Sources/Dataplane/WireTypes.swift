@@ -120,6 +120,7 @@ public struct FlowTuple: Sendable, Hashable {
 protocol WireFlowKey {
     init(_ tuple: FlowTuple, _ direction: FlowDirection)
     var tuple: FlowTuple? { get }
+    var transport: TransportProtocol? { get }
     var flowDirection: FlowDirection? { get }
 }
 
@@ -136,6 +137,8 @@ extension nt_flow_key4: WireFlowKey {
             IPAddress(words: (src, 0, 0, 0), .v4), sport, IPAddress(words: (dst, 0, 0, 0), .v4), dport, `protocol`)
     }
 
+    var transport: TransportProtocol? { TransportProtocol(rawValue: `protocol`) }
+
     var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
 
@@ -150,6 +153,8 @@ extension nt_flow_key6: WireFlowKey {
     var tuple: FlowTuple? {
         FlowTuple(IPAddress(words: src, .v6), sport, IPAddress(words: dst, .v6), dport, `protocol`)
     }
+
+    var transport: TransportProtocol? { TransportProtocol(rawValue: `protocol`) }
 
     var flowDirection: FlowDirection? { FlowDirection(wire: direction) }
 }
@@ -183,6 +188,57 @@ extension nt_flow6: WireFlowValue {
     }
 }
 
+/// A source range key of one family.
+protocol WireRangeKey {
+    /// The prefix must be of this family.
+    init(_ service: ServiceID, _ prefix: CIDR)
+    /// `nil` when the length is none the control plane writes.
+    var range: (service: ServiceID, prefix: CIDR)? { get }
+}
+
+/// Bits of the service in front of those of the address.
+private let serviceBits: UInt32 = 32
+
+extension nt_range_key4: WireRangeKey {
+    init(_ service: ServiceID, _ prefix: CIDR) {
+        self.init(
+            prefix_length: serviceBits + UInt32(prefix.length), service: service, addr: prefix.base.words.0)
+    }
+
+    var range: (service: ServiceID, prefix: CIDR)? {
+        CIDR(IPAddress(words: (addr, 0, 0, 0), .v4), length: Int(prefix_length) - Int(serviceBits)).map {
+            (service, $0)
+        }
+    }
+}
+
+extension nt_range_key6: WireRangeKey {
+    init(_ service: ServiceID, _ prefix: CIDR) {
+        self.init(prefix_length: serviceBits + UInt32(prefix.length), service: service, addr: prefix.base.words)
+    }
+
+    var range: (service: ServiceID, prefix: CIDR)? {
+        CIDR(IPAddress(words: addr, .v6), length: Int(prefix_length) - Int(serviceBits)).map { (service, $0) }
+    }
+}
+
+/// An address key of one family.
+protocol WireAddressKey {
+    /// The address must be of this family.
+    init(_ address: IPAddress)
+    var address: IPAddress { get }
+}
+
+extension nt_address_key4: WireAddressKey {
+    init(_ address: IPAddress) { self.init(addr: address.words.0) }
+    var address: IPAddress { IPAddress(words: (addr, 0, 0, 0), .v4) }
+}
+
+extension nt_address_key6: WireAddressKey {
+    init(_ address: IPAddress) { self.init(addr: address.words) }
+    var address: IPAddress { IPAddress(words: addr, .v6) }
+}
+
 extension FrontendRecord {
     func wire(for key: TransportEndpoint) -> nt_frontend {
         nt_frontend(
@@ -190,13 +246,14 @@ extension FrontendRecord {
             protocol: key.transport.rawValue,
             family: key.address.family.rawValue, flags: flags.rawValue, service: service,
             set: (external.setID, `internal`.setID), refusal: (external.refusalByte, `internal`.refusalByte),
-            pad: (0, 0), affinity: 0)
+            pad: (0, 0), affinity: affinity)
     }
 
     init(_ wire: nt_frontend) {
         self.init(
             flags: FrontendFlags(rawValue: wire.flags), service: wire.service,
-            external: ScopeRecord(wire.set.0, wire.refusal.0), internal: ScopeRecord(wire.set.1, wire.refusal.1))
+            external: ScopeRecord(wire.set.0, wire.refusal.0), internal: ScopeRecord(wire.set.1, wire.refusal.1),
+            affinity: wire.affinity)
     }
 }
 

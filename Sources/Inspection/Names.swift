@@ -54,12 +54,13 @@ extension RefusalCode {
     }
 
     /// Why new connections are refused, in words.
-    func explanation(_ scope: ScopeName) -> String {
+    func explanation(_ scope: ScopeName, isLoopback: Bool) -> String {
         switch self {
         case .none: "the map does not say why"
         case .noEndpoints: "no endpoint is ready anywhere, and none that terminates still serves"
         case .noLocalEndpoints:
             switch scope {
+            case .external where isLoopback: "loopback addresses are for the node itself"
             case .external: "externalTrafficPolicy is Local, and no usable endpoint is on this node"
             case .internal: "internalTrafficPolicy is Local, and no usable endpoint is on this node"
             }

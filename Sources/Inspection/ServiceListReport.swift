@@ -16,16 +16,19 @@ public struct ScopeView: Encodable, Sendable {
     public let refusal: String?
     /// The same in words.
     public let explanation: String
+    /// Whether the source of all its traffic is rewritten, whatever the backend.
+    public let masquerade: Bool
 
-    init(_ scope: ScopeName, _ record: FrontendRecord, _ image: MapImage) {
+    init(_ scope: ScopeName, _ key: TransportEndpoint, _ record: FrontendRecord, _ image: MapImage) {
         self.scope = scope.rawValue
+        masquerade = record.flags.contains(scope == .external ? .masqueradeExternal : .masqueradeInternal)
         switch scope.answer(record) {
         case .refuse where record.flags.contains(.retired):
             (set, backends, refusal) = (nil, nil, "retired")
             explanation = "removed: serves the flows it has, starts no new ones"
         case .refuse(let code):
             (set, backends, refusal) = (nil, nil, code.name)
-            explanation = code.explanation(scope)
+            explanation = code.explanation(scope, isLoopback: key.address.isLoopback)
         case .set(let id):
             let known = image.sets[id]
             set = id.rawValue
@@ -65,12 +68,19 @@ public struct FrontendView: Encodable, Sendable {
     public let external: ScopeView
     /// For traffic of this node's workloads.
     public let `internal`: ScopeView
+    /// Seconds a client stays with its backend after its last new connection; absent when each is balanced by itself.
+    public let affinity: UInt32?
+    /// Prefixes that may begin connections; absent when everybody may.
+    public let sourceRanges: [String]?
+    /// How outside traffic reaches backends on other nodes: `snat` or `dsr`.
+    public let forwarding: String
     /// Name and endpoint as tables show them.
     let title: String
     let endpoint: String
 
     enum CodingKeys: String, CodingKey {
         case namespace, name, portName, serviceID, kind, address, port, `protocol`, retired, external, `internal`
+        case affinity, sourceRanges, forwarding
     }
 
     init(_ key: TransportEndpoint, _ record: FrontendRecord, _ snapshot: Snapshot) {
@@ -84,10 +94,31 @@ public struct FrontendView: Encodable, Sendable {
         port = key.port
         self.protocol = "\(key.transport)"
         retired = record.flags.contains(.retired)
-        external = ScopeView(.external, record, snapshot.image)
-        `internal` = ScopeView(.internal, record, snapshot.image)
+        external = ScopeView(.external, key, record, snapshot.image)
+        `internal` = ScopeView(.internal, key, record, snapshot.image)
+        affinity = record.affinity == 0 ? nil : record.affinity
+        sourceRanges =
+            record.flags.contains(.sourceRanges)
+            ? (snapshot.image.ranges[record.service] ?? []).filter { $0.family == key.address.family }.sorted()
+                .map(\.description) : nil
+        forwarding = record.flags.contains(.dsr) ? "dsr" : "snat"
         title = snapshot.name(of: record.service)
         endpoint = "\(key)"
+    }
+
+    /// What is special about the traffic of a scope.
+    func options(_ scope: ScopeView) -> [String] {
+        var options: [String] = []
+        if sourceRanges != nil { options.append("source-ranges") }
+        if scope.masquerade { options.append("masquerade") }
+        if forwarding == "dsr", scope.scope == external.scope { options.append("dsr") }
+        return options
+    }
+
+    /// The same of both scopes, and of the whole.
+    var options: [String] {
+        (affinity == nil ? [] : ["affinity"]) + options(external)
+            + options(`internal`).filter { !options(external).contains($0) }
     }
 }
 
@@ -101,13 +132,15 @@ public struct ServiceListReport: Report {
         var table = TextTable(
             [
                 .left("SERVICE"), .left("KIND"), .left("FRONTEND"), .left("EXTERNAL"), .left("INTERNAL"),
-                .right("SERVICE-ID").wide, .right("EXTERNAL-SET").wide, .right("INTERNAL-SET").wide, .left("STATE"),
+                .right("SERVICE-ID").wide, .right("EXTERNAL-SET").wide, .right("INTERNAL-SET").wide,
+                .left("OPTIONS").wide, .left("STATE"),
             ], detail)
         for frontend in frontends {
             table.add([
                 frontend.title, frontend.kind.rawValue, frontend.endpoint, frontend.external.summary,
                 frontend.internal.summary, "\(frontend.serviceID)", frontend.external.set.map(String.init) ?? "",
-                frontend.internal.set.map(String.init) ?? "", frontend.retired ? "retired" : "active",
+                frontend.internal.set.map(String.init) ?? "", frontend.options.joined(separator: ","),
+                frontend.retired ? "retired" : "active",
             ])
         }
         return table.render()

@@ -137,18 +137,30 @@ public struct ServicePortView: Encodable, Sendable {
     }
 
     func text(_ detail: Detail) -> String {
-        var table = TextTable([.left("FRONTEND"), .left("KIND"), .left("SCOPE"), .left("NEW CONNECTIONS")], detail)
+        var table = TextTable(
+            [.left("FRONTEND"), .left("KIND"), .left("SCOPE"), .left("NEW CONNECTIONS"), .left("OPTIONS")], detail)
         var reasons: [String] = []
+        func explain(_ what: String, _ text: String) {
+            let line = "  \(what): \(text)\n"
+            if !reasons.contains(line) { reasons.append(line) }
+        }
         for frontend in frontends {
             for scope in [frontend.external, frontend.internal] {
-                guard let refusal = scope.refusal else {
-                    table.add([frontend.endpoint, frontend.kind.rawValue, scope.scope, scope.explanation])
-                    continue
-                }
-                table.add([frontend.endpoint, frontend.kind.rawValue, scope.scope, "refused: \(refusal)"])
-                let reason = "  \(refusal): \(scope.explanation)\n"
-                if !reasons.contains(reason) { reasons.append(reason) }
+                let outcome = scope.refusal.map { "refused: \($0)" } ?? scope.explanation
+                table.add([
+                    frontend.endpoint, frontend.kind.rawValue, scope.scope, outcome,
+                    frontend.options(scope).joined(separator: ","),
+                ])
+                if let refusal = scope.refusal { explain(refusal, scope.explanation) }
             }
+        }
+        for case let ranges? in frontends.map(\.sourceRanges) {
+            explain(
+                "source-ranges",
+                ranges.isEmpty ? "nobody may connect" : "only \(ranges.joined(separator: ", ")) may connect")
+        }
+        for case let seconds? in frontends.map(\.affinity) {
+            explain("affinity", "a client stays with its backend for \(seconds) s after its last new connection")
         }
         let head = "Service \(title), id \(serviceID), \(Quantity.count(flows, "flow"))\n"
         let counted = "  \(traffic.text)\n"

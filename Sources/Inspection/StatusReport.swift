@@ -48,6 +48,14 @@ public struct StatusReport: Report {
         }
     }
 
+    /// A program on a hook of the cgroup.
+    public struct SocketHookView: Encodable, Sendable {
+        /// The program.
+        public let program: String
+        /// Whether it hangs on the cgroup: others may have detached it.
+        public let attached: Bool
+    }
+
     /// How much there is of everything.
     public struct Totals: Encodable, Sendable {
         /// IPv4 frontends, retired ones too.
@@ -88,6 +96,8 @@ public struct StatusReport: Report {
     public let kernel: String
     /// Programs on devices, by device.
     public let attachments: [AttachmentView]
+    /// Programs that lead sockets to backends when they connect.
+    public let socketHooks: [SocketHookView]
     /// How much there is.
     public let totals: Totals
     /// What was counted for all service ports together.
@@ -110,12 +120,21 @@ public struct StatusReport: Report {
             "Services", "\(Quantity.count(totals.servicePorts, "port")), \(Quantity.count(totals.sets, "backend set"))")
         let states = [BackendStateName.active, .terminating, .gone].map(\.rawValue)
         list.add("Backends", states.map { "\(totals.backends[$0] ?? 0) \($0)" }.joined(separator: ", "))
+        list.add("Sockets", socketText)
         for (family, flows) in [("IPv4", totals.flows4), ("IPv6", totals.flows6)] {
             let full = Quantity.percent(Quantity.percentage(flows.entries, of: flows.size))
             list.add("Flows \(family)", "\(flows.entries) of \(flows.size) entries (\(full)), two to a flow")
         }
         list.add("Traffic", traffic.text)
         return list.render()
+    }
+
+    private var socketText: String {
+        let missing = socketHooks.filter { !$0.attached }
+        guard !socketHooks.isEmpty else { return "no hooks; the node's own processes do not reach ClusterIPs" }
+        let hooks = Quantity.count(socketHooks.count, "hook")
+        guard !missing.isEmpty else { return "\(hooks) on the cgroup" }
+        return "\(hooks), not attached: \(missing.map(\.program).joined(separator: ", "))"
     }
 
     private var agentText: String {
@@ -168,6 +187,9 @@ extension Inspector {
                 started: Moment(node.agent_started)?.text, lastSync: lastSync?.text, lastSyncAge: lastSync?.age,
                 syncs: node.syncs, syncFailures: node.sync_failures),
             kernel: "\(KernelFeatures.version)", attachments: attachments(),
+            socketHooks: SocketHooks.all(in: pins).map {
+                StatusReport.SocketHookView(program: $0.name, attached: SocketHooks.isInPlace($0, in: pins))
+            },
             totals: StatusReport.Totals(
                 frontends4: image.frontends.keys.count { $0.address.family == .v4 },
                 frontends6: image.frontends.keys.count { $0.address.family == .v6 },

@@ -89,7 +89,7 @@ private struct Tracer {
         let programs = programs(origin, device)
         let interface = try device ?? defaultDevice(programs)
         if interface == nil { notes.append("no device carries the datapath: traced as if by loopback") }
-        if origin == .pod, hooks.contains("socket_connect4-cgroup") {
+        if origin == .pod, hooks.contains(.connect4) {
             notes.append("with --sockets=all, pods are led to backends before they send such a packet")
         }
         guard packet.frame.count >= 14, packet.frame.count <= Self.longest else {
@@ -114,7 +114,9 @@ private struct Tracer {
 
     // MARK: where
 
-    private var hooks: Set<String> { Set(inspector.pins.entries(in: "links").filter { $0.hasPrefix("socket_") }) }
+    private var hooks: Set<SocketProgram> {
+        Set(SocketHooks.all(in: inspector.pins).filter { SocketHooks.isInPlace($0, in: inspector.pins) })
+    }
 
     private func name(of interface: Int32) -> String? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(IF_NAMESIZE)) { buffer in
@@ -220,8 +222,8 @@ private struct Tracer {
             ScopeView(program == .workloadIngress ? .internal : .external, found.record, snapshot.image)
         }
         let isNew = record.backend != nil && record.notes.isDisjoint(with: [.flow, .reply])
-        let affinity = try frontend.flatMap { found -> TraceStep.Affinity? in
-            let timeout = try inspector.maps.affinity(of: found.key)
+        let affinity = frontend.flatMap { found -> TraceStep.Affinity? in
+            let timeout = Int(found.record.affinity)
             return timeout > 0 && isNew
                 ? TraceStep.Affinity(timeout: timeout, used: record.notes.contains(.affinity)) : nil
         }
@@ -230,7 +232,7 @@ private struct Tracer {
             differs: twin.differing.contains { interface == 0 || $0.interface == interface },
             frontend: frontend.map { FrontendView($0.key, $0.record, snapshot) }, scope: scope,
             policy: frontend.flatMap { policy($0.record, isInternal: program == .workloadIngress) },
-            sourceAllowed: try sourceAllowed(frontend?.record, packet.layers.first?.ip.source),
+            sourceAllowed: sourceAllowed(frontend?.record, packet.layers.first?.ip.source),
             flow: flow(record, outcome.counters, packet), affinity: affinity,
             slot: record.slot.map { TraceStep.Slot(slot: $0.index, slots: $0.count) },
             backend: backend(record), source: source(record, program, frontend?.record, outcome.counters),
@@ -248,9 +250,9 @@ private struct Tracer {
         return candidates.compactMap { key in snapshot.image.frontends[key].map { (key, $0) } }.first
     }
 
-    private func sourceAllowed(_ frontend: FrontendRecord?, _ source: IPAddress?) throws -> Bool? {
-        guard let frontend, let source, frontend.flags.rawValue & NT_FRONTEND_SOURCE_RANGES != 0 else { return nil }
-        return try inspector.maps.sourceRanges(of: frontend.service, contain: source)
+    private func sourceAllowed(_ frontend: FrontendRecord?, _ source: IPAddress?) -> Bool? {
+        guard let frontend, let source, frontend.flags.contains(.sourceRanges) else { return nil }
+        return snapshot.image.ranges[frontend.service]?.contains { $0.contains(source) } ?? false
     }
 
     /// What the sets of the two scopes tell of the Service's policies.
@@ -336,12 +338,11 @@ private struct Tracer {
             return source("kept: came encapsulated, and this node answers the client (DSR)")
         }
         if isMasqueraded {
-            let wanted =
-                program == .workloadIngress ? NT_FRONTEND_MASQUERADE_INTERNAL : NT_FRONTEND_MASQUERADE_EXTERNAL
+            let wanted: FrontendFlags = program == .workloadIngress ? .masqueradeInternal : .masqueradeExternal
             let why =
                 if isHairpin {
                     "the client is the backend, and would answer itself"
-                } else if let frontend, frontend.flags.rawValue & wanted != 0 {
+                } else if let frontend, frontend.flags.contains(wanted) {
                     "the frontend is masqueraded for this scope (--masquerade)"
                 } else {
                     "the backend is on another node, and its answers must come back here"
@@ -430,13 +431,12 @@ private struct Tracer {
             throw InspectionError(
                 .usage, "from the node only TCP and UDP can be traced: that is what the socket hooks see")
         }
-        let family = destination.address.family == .v4 ? "4" : "6"
         let call = destination.transport == .tcp ? "connect()" : "connect() or sendmsg()"
-        let hasHooks = hooks.contains("socket_connect\(family)-cgroup")
+        let hasHooks = hooks.contains(destination.address.family == .v4 ? .connect4 : .connect6)
         let record = snapshot.image.frontends[destination]
         let scope = record.map { ScopeView(.internal, $0, snapshot.image) }
-        let affinity = try record.map { _ in try inspector.maps.affinity(of: destination) } ?? 0
-        let allowed = try sourceAllowed(record, source.address)
+        let affinity = Int(record?.affinity ?? 0)
+        let allowed = sourceAllowed(record, source.address)
         let chosen = record.flatMap { if case .set(let id) = $0.internal { id } else { nil } }
         let counts = chosen.map(snapshot.slotCounts(of:)) ?? [:]
         let slots = counts.values.reduce(0, +)

@@ -60,3 +60,10 @@ extension Node {
         if podCIDRs.isEmpty, let one = try spec.field("podCIDR") { podCIDRs = [try one.prefixText()] }
     }
 }
+
+extension ServiceCIDR {
+    init(_ object: Cursor) throws(ManifestProblem) {
+        self.init(name: try object.required("metadata").required("name").identifier(), cidrs: [])
+        for element in try object.required("spec").elements("cidrs") { cidrs.append(try element.prefixText()) }
+    }
+}

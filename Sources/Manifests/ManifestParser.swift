@@ -16,7 +16,7 @@ public struct ParsedManifest: Sendable, Hashable {
     public internal(set) var notes: [ManifestProblem] = []
 }
 
-/// Reads Services, EndpointSlices and Nodes from YAML or JSON, one or more documents, single or in lists.
+/// Reads Services, EndpointSlices, Nodes and ServiceCIDRs from YAML or JSON, one or more documents, single or in lists.
 ///
 /// Values the manifest leaves out are what the API server would have defaulted them to; values it would not take are
 /// errors. Fields that have no meaning for a proxy are not looked at.
@@ -48,6 +48,7 @@ public struct ManifestParser: Sendable {
         case ("v1", "ServiceList"): implied = .service
         case ("v1", "NodeList"): implied = .node
         case ("discovery.k8s.io/v1", "EndpointSliceList"): implied = .endpointSlice
+        case ("networking.k8s.io/v1", "ServiceCIDRList"): implied = .serviceCIDR
         default:
             try readObject(document, type, into: &result)
             return
@@ -65,6 +66,7 @@ public struct ManifestParser: Sendable {
         case .service: read = .service(try Service(object))
         case .endpointSlice: read = .endpointSlice(try EndpointSlice(object))
         case .node: read = .node(try Node(object))
+        case .serviceCIDR: read = .serviceCIDR(try ServiceCIDR(object))
         default:
             result.notes.append(object.problem("\(type.apiVersion) \(type.kind) is not for a service proxy: ignored"))
             return
@@ -81,6 +83,7 @@ struct TypeMeta: Equatable {
     static let service = TypeMeta("v1", "Service")
     static let node = TypeMeta("v1", "Node")
     static let endpointSlice = TypeMeta("discovery.k8s.io/v1", "EndpointSlice")
+    static let serviceCIDR = TypeMeta("networking.k8s.io/v1", "ServiceCIDR")
 
     private init(_ apiVersion: String, _ kind: String) {
         self.apiVersion = apiVersion

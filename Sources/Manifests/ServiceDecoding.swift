@@ -7,7 +7,8 @@ extension Service {
         self.init(
             name: try object.objectName(), uid: try object.required("metadata").field("uid")?.string(),
             creationTimestamp: try object.required("metadata").field("creationTimestamp")?.timestamp(),
-            proxyName: try object.label("service.kubernetes.io/service-proxy-name"))
+            proxyName: try object.label("service.kubernetes.io/service-proxy-name"),
+            forwarding: try object.annotation(Service.forwardingAnnotation))
         if let text = try spec.field("type")?.oneOf("ClusterIP", "NodePort", "LoadBalancer", "ExternalName") {
             type = ServiceType(rawValue: text)
         }

@@ -24,10 +24,15 @@ extension Cursor {
     }
 
     /// The value of one of `metadata.labels`.
-    func label(_ key: String) throws(ManifestProblem) -> String? {
-        // A label may be written without a value, which the API server stores as an empty one.
-        guard let label = try field("metadata")?.field("labels")?.value(key) else { return nil }
-        return label.isNull ? "" : try label.string()
+    func label(_ key: String) throws(ManifestProblem) -> String? { try metadata("labels", key) }
+
+    /// The value of one of `metadata.annotations`.
+    func annotation(_ key: String) throws(ManifestProblem) -> String? { try metadata("annotations", key) }
+
+    private func metadata(_ map: String, _ key: String) throws(ManifestProblem) -> String? {
+        // It may be written without a value, which the API server stores as an empty one.
+        guard let value = try field("metadata")?.field(map)?.value(key) else { return nil }
+        return value.isNull ? "" : try value.string()
     }
 
     func port() throws(ManifestProblem) -> Int {

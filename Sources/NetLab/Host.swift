@@ -57,6 +57,15 @@ public final class Host: Sendable {
         try namespace.withNetlink { try $0.addRoute(to: destination, via: gateway, interface: index) }
     }
 
+    /// Makes this the route to a prefix, in one step if there is one already. An MTU is in bytes of IP, and holds for what
+    /// is forwarded too.
+    public func setRoute(
+        to destination: CIDR, via gateway: IPAddress? = nil, device name: String, mtu: UInt32? = nil
+    ) throws {
+        let index = try device(name).index
+        try namespace.withNetlink { try $0.setRoute(to: destination, via: gateway, interface: index, mtu: mtu) }
+    }
+
     /// Adds the default route of the gateway's family.
     public func addDefaultRoute(via gateway: IPAddress, device name: String) throws {
         guard let everything = CIDR(IPAddress.zero(gateway.family), length: 0) else { return }

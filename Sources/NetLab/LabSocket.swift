@@ -29,6 +29,22 @@ final class LabSocket: Sendable {
         if transport == .tcp { try set(Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1)) }
     }
 
+    /// Makes a socket for echo requests and their replies (a "ping socket", `net/ipv4/ping.c`): the kernel sets identifier
+    /// and checksum.
+    init(echoOf host: Host, _ family: IPFamily, timeout: Duration) throws {
+        let name = host.name
+        let number = Int32(family == .v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+        let raw = try host.namespace.run {
+            let raw = socket(family.socketFamily, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), number)
+            guard raw >= 0 else { throw LabError.last("make socket", "echo of \(name)") }
+            return raw
+        }
+        descriptor = LinuxDescriptor(owning: raw)
+        transport = .udp
+        owner = name
+        try setTimeout(timeout)
+    }
+
     private init(accepted raw: Int32, owner: String) throws {
         descriptor = LinuxDescriptor(owning: raw)
         transport = .tcp
@@ -54,6 +70,15 @@ final class LabSocket: Sendable {
             setsockopt(descriptor.raw, level, option, $0.baseAddress, socklen_t($0.count))
         }
         guard result == 0 else { throw LabError.last("set option \(option) of", "socket of \(owner)") }
+    }
+
+    func get(_ level: Int32, _ option: Int32) throws -> Int32 {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(descriptor.raw, level, option, &value, &length) == 0 else {
+            throw LabError.last("get option \(option) of", "socket of \(owner)")
+        }
+        return value
     }
 
     func bind(_ address: IPAddress, _ port: UInt16) throws {
@@ -112,6 +137,26 @@ final class LabSocket: Sendable {
             count = filled.result
         }
         return (bytes, sender.endpoint(transport))
+    }
+
+    /// The next of the errors that ICMP brought; `nil` when there is none within the time. Errors of this host's own
+    /// making are passed over.
+    func receiveError(atMost limit: Duration) throws -> nt_icmp_error? {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            var error = nt_icmp_error()
+            switch nt_receive_icmp_error(descriptor.raw, &error) {
+            case 1: return error
+            case 0: continue
+            case -EAGAIN: break
+            case let code: throw LabError("receive error", "socket of \(owner)", .system(-code))
+            }
+            let left = deadline - .now
+            guard left > .zero else { return nil }
+            // Waits for an error and nothing else, which is what no events asked for means.
+            var descriptors = [pollfd(fd: descriptor.raw, events: 0, revents: 0)]
+            poll(&descriptors, 1, left.pollMilliseconds)
+        }
     }
 
     /// Waits until there is something to read, or until `stop` is readable. `false` to stop.

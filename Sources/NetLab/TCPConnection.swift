@@ -1,3 +1,4 @@
+internal import Glibc
 public import NetTypes
 internal import Synchronization
 
@@ -31,6 +32,11 @@ public final class TCPConnection: Sendable {
     /// The other end as `getpeername` tells it.
     public var remote: TransportEndpoint {
         get throws { try withSocket { socket, _ in try socket.remote } }
+    }
+
+    /// How many bytes of payload a segment may have at present, as the path and the other end have it.
+    public var maximumSegmentSize: Int {
+        get throws { try withSocket { socket, _ in Int(try socket.get(Int32(IPPROTO_TCP), TCP_MAXSEG)) } }
     }
 
     /// Changes the time limit of each later call.

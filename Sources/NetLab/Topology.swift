@@ -128,9 +128,11 @@ public final class Topology: Sendable {
 
 extension CIDR {
     /// The prefix that holds one address.
-    fileprivate static func only(_ address: IPAddress) throws -> CIDR {
-        guard let prefix = CIDR(address, length: address.family.bitWidth) else {
-            throw LabError("make", "prefix of \(address)", .other("the length does not fit the family"))
+    static func only(_ address: IPAddress) throws -> CIDR { try prefix(address, address.family.bitWidth) }
+
+    static func prefix(_ address: IPAddress, _ length: Int) throws -> CIDR {
+        guard let prefix = CIDR(address, length: length) else {
+            throw LabError("make", "prefix \(address)/\(length)", .other("the length does not fit the family"))
         }
         return prefix
     }

@@ -4,8 +4,9 @@ public import Netlink
 /// A veth pair between two hosts, both ends up.
 ///
 /// XDP sees what the other end sent as it left that host, so checksums must be complete and segments small: TX checksum
-/// offload, TSO and GSO are off at both ends. GRO is on, which also gives a veth the NAPI context that `XDP_TX` and
-/// `XDP_REDIRECT` into it need (`veth_set_features` in `drivers/net/veth.c`).
+/// offload, TSO and GSO are off at both ends. GRO is on, which also gives a veth the NAPI context that
+/// `XDP_REDIRECT` into it needs (`veth_set_features` in `drivers/net/veth.c`); for `XDP_TX` see
+/// ``receiveTransmittedByXDP()``.
 public struct Wire: Sendable {
     /// An end of a wire: a device of a host.
     public struct End: Sendable {
@@ -13,6 +14,16 @@ public struct Wire: Sendable {
         public let host: Host
         /// The device, as it was when the wire was made.
         public let device: Interface
+
+        /// Leaves the checksums of what the host sends to the device, as a veth does that nobody has told otherwise: what
+        /// leaves by this end then arrives at the other without (`CHECKSUM_PARTIAL`).
+        public func offloadChecksums() throws {
+            let name = device.name
+            try host.namespace.run {
+                let result = nt_set_offload(name, NT_OFFLOAD_TX_CHECKSUM, 1)
+                guard result == 0 else { throw LabError("offload checksums to", name, .system(-result)) }
+            }
+        }
     }
 
     /// The end given first.
@@ -30,6 +41,17 @@ public struct Wire: Sendable {
         }
         self.a = try Self.prepare(a, aName)
         self.b = try Self.prepare(b, bName)
+    }
+
+    /// Lets what the end given first sends by `XDP_TX` arrive at the other end at once. GRO does not do for that: a veth
+    /// wakes its peer only if the peer has an XDP program (`veth_xdp_flush` in `drivers/net/veth.c`), which here lets
+    /// everything pass.
+    public func receiveTransmittedByXDP() throws {
+        let program = nt_load_xdp_pass()
+        guard program >= 0 else { throw LabError("load", "XDP program", .system(-program)) }
+        let descriptor = LinuxDescriptor(owning: program)
+        let index = b.device.index
+        try b.host.namespace.withNetlink { [raw = descriptor.raw] in try $0.attachXDP(index, program: raw) }
     }
 
     /// Takes the wire away.

@@ -43,7 +43,7 @@ public final class NetlinkMonitor: Sendable {
     /// Subscribes to interfaces and to addresses of both families. `receiveBuffer` is the kernel's queue in bytes.
     public init(receiveBuffer: Int = 4 << 20) throws(NetlinkError) {
         let groups = UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
-        let result = nt_netlink_open(groups, 1, Int32(clamping: receiveBuffer))
+        let result = nt_netlink_open(NETLINK_ROUTE, groups, 1, Int32(clamping: receiveBuffer))
         guard result >= 0 else {
             throw NetlinkError(operation: "subscribe", object: "interfaces and addresses", code: -result)
         }

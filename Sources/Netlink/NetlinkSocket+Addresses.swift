@@ -38,6 +38,21 @@ extension NetlinkSocket {
         try request(message, "add route", on: Self.routeName(destination, gateway, interface))
     }
 
+    /// Makes this the route to `destination`, in one step if there is another of the same kind. An MTU (L3 bytes) holds
+    /// for what is forwarded too, whatever path MTU discovery says.
+    public mutating func setRoute(
+        to destination: CIDR, via gateway: IPAddress? = nil, interface: UInt32, mtu: UInt32? = nil
+    ) throws(NetlinkError) {
+        var message = NetlinkMessage.route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, gateway, interface)
+        if let mtu {
+            message.attribute(Int(RTA_METRICS.rawValue)) { metrics in
+                metrics.attribute(RTAX_LOCK, value: UInt32(1) << RTAX_MTU)
+                metrics.attribute(RTAX_MTU, value: mtu)
+            }
+        }
+        try request(message, "set route", on: Self.routeName(destination, gateway, interface))
+    }
+
     /// Removes a route that ``addRoute(to:via:interface:)`` added.
     public mutating func removeRoute(
         to destination: CIDR, via gateway: IPAddress? = nil, interface: UInt32

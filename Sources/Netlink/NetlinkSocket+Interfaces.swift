@@ -59,6 +59,26 @@ extension NetlinkSocket {
         try request(message, isUp ? "set up" : "set down", on: "interface \(index)")
     }
 
+    /// Sets the largest IP packet an interface takes, in bytes.
+    public mutating func setMTU(_ index: UInt32, _ bytes: UInt32) throws(NetlinkError) {
+        var message = NetlinkMessage(type: RTM_NEWLINK, flags: NLM_F_REQUEST | NLM_F_ACK)
+        message.header(ifinfomsg(index: index))
+        message.attribute(IFLA_MTU, value: bytes)
+        try request(message, "set MTU \(bytes)", on: "interface \(index)")
+    }
+
+    /// Runs an XDP program in the interface's driver. The program stays while the interface does; the descriptor is borrowed
+    /// for the call.
+    public mutating func attachXDP(_ index: UInt32, program: Int32) throws(NetlinkError) {
+        var message = NetlinkMessage(type: RTM_NEWLINK, flags: NLM_F_REQUEST | NLM_F_ACK)
+        message.header(ifinfomsg(index: index))
+        message.attribute(IFLA_XDP) { xdp in
+            xdp.attribute(IFLA_XDP_FD, value: program)
+            xdp.attribute(IFLA_XDP_FLAGS, value: XDP_FLAGS_DRV_MODE)
+        }
+        try request(message, "attach XDP program to", on: "interface \(index)")
+    }
+
     /// Makes a veth pair; both ends are down at first. It goes away with either end or either namespace.
     public mutating func createVeth(_ end: VethEnd, peer: VethEnd) throws(NetlinkError) {
         var message = NetlinkMessage(

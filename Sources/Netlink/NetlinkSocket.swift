@@ -16,11 +16,16 @@ public struct NetlinkSocket: ~Copyable, Sendable {
 
     /// Opens a socket in the calling thread's network namespace.
     public init() throws(NetlinkError) {
-        let result = nt_netlink_open(0, 0, 1 << 20)
+        let result = nt_netlink_open(NETLINK_ROUTE, 0, 0, 1 << 20)
         guard result >= 0 else {
             throw NetlinkError(operation: "open", object: "routing socket", code: -result)
         }
         descriptor = LinuxDescriptor(owning: result)
+    }
+
+    /// A conversation of another netlink protocol.
+    init(adopting descriptor: consuming LinuxDescriptor) {
+        self.descriptor = descriptor
     }
 
     /// Sends a request, waits for its acknowledgement, and returns what was answered before it.

@@ -14,6 +14,10 @@ public struct MapImage: Sendable, Equatable {
     public var backends: [BackendID: BackendRecord] = [:]
     /// Names of service ports by id.
     public var services: [ServiceID: ServicePortName] = [:]
+    /// Source prefixes that may begin flows, of the service ports whose frontends ask for it.
+    public var ranges: [ServiceID: Set<CIDR>] = [:]
+    /// What is told of the addresses of ClusterIPs and load balancers.
+    public var addresses: [IPAddress: AddressFlags] = [:]
     /// How much fits.
     public var capacity: MapCapacity
 
@@ -29,6 +33,11 @@ public struct MapImage: Sendable, Equatable {
         case .backend(let id, let record): backends[id] = record
         case .set(let id, let record): sets[id] = record
         case .frontend(let key, let record): frontends[key] = record
+        case .range(let id, let prefix, isAllowed: true): ranges[id, default: []].insert(prefix)
+        case .range(let id, let prefix, isAllowed: false):
+            ranges[id]?.remove(prefix)
+            if ranges[id]?.isEmpty == true { ranges[id] = nil }
+        case .address(let address, let flags): addresses[address] = flags
         case .table: break
         }
     }
@@ -46,14 +55,17 @@ public struct MapCapacity: Sendable, Equatable {
     public var backends: Int
     /// Service ports.
     public var services: Int
+    /// Source ranges of each family.
+    public var ranges: Int
 
-    /// Puts the sizes together.
-    public init(frontends: Int, sets: Int, lines: Int, backends: Int, services: Int) {
+    /// Puts the sizes together. Addresses need none: there are as many as frontends, each of which has one.
+    public init(frontends: Int, sets: Int, lines: Int, backends: Int, services: Int, ranges: Int) {
         self.frontends = frontends
         self.sets = sets
         self.lines = lines
         self.backends = backends
         self.services = services
+        self.ranges = ranges
     }
 }
 
@@ -77,6 +89,32 @@ public struct FrontendFlags: OptionSet, Sendable, Hashable {
     public static let externalIP = FrontendFlags(rawValue: NT_FRONTEND_EXTERNAL_IP)
     /// No longer wanted: serves the flows it has and starts none.
     public static let retired = FrontendFlags(rawValue: NT_FRONTEND_RETIRED)
+    /// Rewrites the source of all traffic from external devices.
+    public static let masqueradeExternal = FrontendFlags(rawValue: NT_FRONTEND_MASQUERADE_EXTERNAL)
+    /// Rewrites the source of all traffic of this node's workloads.
+    public static let masqueradeInternal = FrontendFlags(rawValue: NT_FRONTEND_MASQUERADE_INTERNAL)
+    /// Only sources in its service port's ranges may begin flows.
+    public static let sourceRanges = FrontendFlags(rawValue: NT_FRONTEND_SOURCE_RANGES)
+    /// Outside traffic for remote backends is encapsulated; the backend's node answers the client.
+    public static let dsr = FrontendFlags(rawValue: NT_FRONTEND_DSR)
+}
+
+/// What an address of ClusterIPs or load balancers is, as the map stores it.
+public struct AddressFlags: OptionSet, Sendable, Hashable {
+    /// The bits of `nt_address.flags`.
+    public let rawValue: UInt32
+
+    /// From the bits of `nt_address.flags`.
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// A ClusterIP: ports without a frontend are refused.
+    public static let clusterIP = AddressFlags(rawValue: NT_ADDRESS_CLUSTER_IP)
+    /// A LoadBalancer ingress address.
+    public static let loadBalancer = AddressFlags(rawValue: NT_ADDRESS_LOAD_BALANCER)
+    /// Some frontend of it has backends: echo requests are answered.
+    public static let endpoints = AddressFlags(rawValue: NT_ADDRESS_ENDPOINTS)
 }
 
 /// What a frontend does with a new flow of one scope.
@@ -97,13 +135,18 @@ public struct FrontendRecord: Sendable, Hashable {
     public var external: ScopeRecord
     /// For traffic of this node's workloads.
     public var `internal`: ScopeRecord
+    /// Seconds a client stays with its backend after its last new flow; 0: each flow is balanced by itself.
+    public var affinity: UInt32
 
     /// Puts the parts together.
-    public init(flags: FrontendFlags, service: ServiceID, external: ScopeRecord, internal: ScopeRecord) {
+    public init(
+        flags: FrontendFlags, service: ServiceID, external: ScopeRecord, internal: ScopeRecord, affinity: UInt32 = 0
+    ) {
         self.flags = flags
         self.service = service
         self.external = external
         self.internal = `internal`
+        self.affinity = affinity
     }
 
     /// The sets it names.

@@ -15,6 +15,10 @@ public enum MapWrite: Sendable, Equatable {
     case set(SetID, SetRecord?)
     /// Stores a frontend, atomically in place of what it was; or removes it.
     case frontend(TransportEndpoint, FrontendRecord?)
+    /// Lets a source prefix begin flows to the restricted frontends of a service port; or does so no more.
+    case range(ServiceID, CIDR, isAllowed: Bool)
+    /// Says what an address is, or that it is none of ours.
+    case address(IPAddress, AddressFlags?)
 }
 
 /// A Maglev table to be built into the slot array, and the list of its members behind it.
@@ -53,6 +57,10 @@ public struct CapacityProblem: Error, Sendable, Hashable, CustomStringConvertibl
         case backends
         /// Names of service ports.
         case services
+        /// Source ranges of IPv4.
+        case ranges4
+        /// Source ranges of IPv6.
+        case ranges6
 
         /// The map's name in the kernel.
         public var mapName: String { "nt_\(rawValue)" }
@@ -65,6 +73,7 @@ public struct CapacityProblem: Error, Sendable, Hashable, CustomStringConvertibl
             case .slots: "--max-slots"
             case .backends: "--max-backends"
             case .services: "--max-services"
+            case .ranges4, .ranges6: "--max-source-ranges"
             }
         }
     }

@@ -1,6 +1,6 @@
 public import Maglev
 internal import NeedletailABI
-internal import NetTypes
+public import NetTypes
 public import Resolver
 internal import ServiceModel
 
@@ -10,6 +10,8 @@ public struct Plan: Sendable {
     public internal(set) var writes: [MapWrite] = []
     /// What does not fit.
     public internal(set) var problems: [CapacityProblem] = []
+    /// UDP flows that have to end once the writes are performed.
+    public internal(set) var endedFlows = EndedFlows.of([])
 
     /// Whether the maps are as desired already.
     public var isEmpty: Bool { writes.isEmpty }
@@ -20,9 +22,14 @@ public struct Plan: Sendable {
 /// Order, and why a crash between any two writes is harmless:
 /// 1. names, backends, tables, set records, each kind after what it names: nothing that a packet can reach names them
 ///    yet;
-/// 2. frontends, one atomic write each: the old set or the new;
-/// 3. frontends no longer wanted are retired: their flows go on, new ones are not theirs any more;
-/// 4. backends that no set has any more change state.
+/// 2. source ranges that are new: they let in whom the new state lets in;
+/// 3. what addresses no longer are: a port is not refused that is not ours to refuse;
+/// 4. frontends, one atomic write each: the old set or the new;
+/// 5. frontends no longer wanted are retired: their flows go on, new ones are not theirs any more;
+/// 6. source ranges that a service port with other ranges has no more;
+/// 7. frontends that are restricted from now on, whose ranges are exact by now;
+/// 8. what addresses are from now on: a port that is just appearing is not refused;
+/// 9. backends that no set has any more change state.
 ///
 /// Nothing is freed here: see ``reclaim(_:candidates:inUse:)``.
 ///
@@ -38,6 +45,7 @@ public struct Planner: Sendable {
     private var naming: [BackendSet: Int] = [:]
     private var membership: [TransportEndpoint: Int] = [:]
     private var serving: [TransportEndpoint: Int] = [:]
+    private var restrictions: [RestrictedPort: Restriction] = [:]
     /// Wanted frontends for which there was no room.
     private var unplaced: [TransportEndpoint: CapacityProblem.Resource] = [:]
 
@@ -47,12 +55,29 @@ public struct Planner: Sendable {
     private var setIDs: [UInt64: SetID] = [:]
     /// Of sets that are wanted: their members' ids cannot have changed.
     private var answered: [BackendSet: SetID] = [:]
+    /// What the image's frontends make of each address.
+    private var addressUses: [IPAddress: AddressUse] = [:]
+    /// Of the image's ClusterIPs; a family is missing when its bounds are to be looked for.
+    private var clusterBounds: [IPFamily: AddressBounds] = [:]
 
     private var freeServices: IDAllocator
     private var freeBackends: IDAllocator
     private var freeSets: IDAllocator
     private var extents: ExtentAllocator
     private var freeFrontends: [IPFamily: Int] = [:]
+    private var freeRanges: [IPFamily: Int] = [:]
+
+    /// A service port in one family: its restricted frontends share their ranges.
+    private struct RestrictedPort: Hashable {
+        let port: ServicePortName
+        let family: IPFamily
+    }
+
+    /// The ranges that restricted frontends want, each with how many want it.
+    private struct Restriction {
+        var frontends = 0
+        var prefixes: [CIDR: Int] = [:]
+    }
 
     /// A planner for maps that hold this, with nothing wanted yet.
     ///
@@ -66,7 +91,10 @@ public struct Planner: Sendable {
         extents = try image.extents()
         for family in IPFamily.allCases {
             freeFrontends[family] = capacity.frontends - image.frontends.keys.count { $0.address.family == family }
+            freeRanges[family] =
+                capacity.ranges - image.ranges.values.reduce(0) { $0 + $1.count { $0.family == family } }
         }
+        for (key, record) in image.frontends { addressUses[key.address, default: AddressUse()].add(record, 1) }
         for (id, name) in image.services { serviceIDs[name] = id }
         // A backend that was gone and comes back is a new one: the flows that name the old id have ended.
         for (id, record) in image.backends where record.state != .gone { backendIDs[record.endpoint] = id }
@@ -84,15 +112,32 @@ public struct Planner: Sendable {
     /// The plan to a state that is given whole, as the first of a planner: whatever else the maps hold is not wanted,
     /// unless `keepsOthers`, because it is not known yet.
     public mutating func plan(all desired: DesiredChanges, keepsOthers: Bool = false) -> Plan {
-        guard !keepsOthers else { return plan(desired, alsoFrontends: [], alsoEndpoints: []) }
+        let addresses = Set(image.addresses.keys).union(addressUses.keys)
+        guard !keepsOthers else {
+            var plan = plan(desired, alsoFrontends: [], alsoEndpoints: [], alsoAddresses: addresses)
+            // What is not known yet may still serve.
+            plan.endedFlows = .of([])
+            return plan
+        }
         return plan(
             desired, alsoFrontends: Set(image.frontends.keys),
-            alsoEndpoints: Set(image.backends.values.lazy.map(\.endpoint)))
+            alsoEndpoints: Set(image.backends.values.lazy.map(\.endpoint)), alsoAddresses: addresses)
     }
 
     /// The plan for what has changed since the last one. Frontends that did not fit are tried again.
     public mutating func plan(_ changes: DesiredChanges) -> Plan {
-        plan(changes, alsoFrontends: Set(unplaced.keys), alsoEndpoints: [])
+        plan(changes, alsoFrontends: Set(unplaced.keys), alsoEndpoints: [], alsoAddresses: [])
+    }
+
+    /// The lowest and the highest ClusterIP that the maps know; `nil` where there is none.
+    public mutating func clusterIPs(_ family: IPFamily) -> ClosedRange<IPAddress>? {
+        if let known = clusterBounds[family] { return known.range }
+        var bounds = AddressBounds()
+        for (address, flags) in image.addresses where address.family == family && flags.contains(.clusterIP) {
+            bounds.extend(to: address)
+        }
+        clusterBounds[family] = bounds
+        return bounds.range
     }
 
     /// Whether some wanted frontend could not be programmed.
@@ -105,8 +150,12 @@ public struct Planner: Sendable {
     }
 
     private mutating func plan(
-        _ changes: DesiredChanges, alsoFrontends: Set<TransportEndpoint>, alsoEndpoints: Set<TransportEndpoint>
+        _ changes: DesiredChanges, alsoFrontends: Set<TransportEndpoint>, alsoEndpoints: Set<TransportEndpoint>,
+        alsoAddresses: Set<IPAddress>
     ) -> Plan {
+        // By the ids that the flows have.
+        let ended = owners(changes.ended)
+        let described = alsoAddresses.union(unplaced.keys.lazy.map(\.address))
         var touched = alsoEndpoints
         for (endpoint, difference) in changes.serving {
             serving.add(difference, for: endpoint)
@@ -118,9 +167,12 @@ public struct Planner: Sendable {
         for key in alsoFrontends.union(changes.frontends.keys).sorted() {
             if let frontend = wanted[key] { place(frontend, &steps) } else { retire(key, &steps) }
         }
+        takeAwayRanges(&steps)
+        describe(described.union(steps.addresses.keys), &steps)
         changeStates(touched, &steps)
         var plan = Plan()
         plan.writes = steps.inOrder
+        plan.endedFlows = changes.lasting.map { .allBut(owners($0)) } ?? .of(ended)
         var shortages: [CapacityProblem.Resource: Int] = [:]
         for resource in unplaced.values { shortages[resource, default: 0] += 1 }
         plan.problems = shortages.map {
@@ -138,6 +190,7 @@ public struct Planner: Sendable {
         wanted[key] = frontend
         if frontend == nil { unplaced[key] = nil }
         for (frontend, difference) in [(frontend, 1), (before, -1)] {
+            if let frontend { restrict(frontend, difference) }
             for set in [frontend?.external.backendSet, frontend?.internal.backendSet].compactMap({ $0 })
             where !set.isEmpty {
                 let count = naming.add(difference, for: set)
@@ -151,6 +204,23 @@ public struct Planner: Sendable {
         }
     }
 
+    private mutating func restrict(_ frontend: Frontend, _ difference: Int) {
+        guard let allowed = frontend.allowedSources else { return }
+        let port = RestrictedPort(port: frontend.servicePort, family: frontend.key.address.family)
+        var restriction = restrictions[port] ?? Restriction()
+        restriction.frontends += difference
+        for prefix in Set(allowed) { restriction.prefixes.add(difference, for: prefix) }
+        restrictions[port] = restriction.frontends == 0 ? nil : restriction
+    }
+
+    private func owners(_ served: Set<ServingEndpoint>) -> Set<FlowOwner> {
+        Set(
+            served.lazy.compactMap { [serviceIDs, backendIDs] in
+                guard let service = serviceIDs[$0.port], let backend = backendIDs[$0.endpoint] else { return nil }
+                return FlowOwner(service: service, backend: backend)
+            })
+    }
+
     // MARK: Placing
 
     /// The writes of a plan, by kind: kernel maps are written a run of one kind at a time.
@@ -159,16 +229,35 @@ public struct Planner: Sendable {
         var backends: [MapWrite] = []
         var tables: [MapWrite] = []
         var sets: [MapWrite] = []
+        var newRanges: [MapWrite] = []
+        var lesserAddresses: [MapWrite] = []
         var flips: [MapWrite] = []
         var retirements: [MapWrite] = []
+        var oldRanges: [MapWrite] = []
+        var restrictions: [MapWrite] = []
+        var greaterAddresses: [MapWrite] = []
         var states: [MapWrite] = []
         // What the frontend whose turn it is needs, until it is known that all of it fits.
         var pending: [MapWrite] = []
         var newAnswers: [BackendSet] = []
         /// Backends whose record this plan has decided.
         var decided: Set<BackendID> = []
+        /// Ranges this plan adds.
+        var added: [ServiceID: Set<CIDR>] = [:]
+        /// Service ports with restricted frontends that have been looked at.
+        var restricted: Set<RestrictedPort> = []
+        /// How the frontends at an address change.
+        var addresses: [IPAddress: AddressUse] = [:]
 
-        var inOrder: [MapWrite] { names + backends + tables + sets + flips + retirements + states }
+        var inOrder: [MapWrite] {
+            names + backends + tables + sets + newRanges + lesserAddresses + flips + retirements + oldRanges
+                + restrictions + greaterAddresses + states
+        }
+
+        mutating func note(_ key: TransportEndpoint, from old: FrontendRecord?, to new: FrontendRecord) {
+            addresses[key.address, default: AddressUse()].add(old, -1)
+            addresses[key.address, default: AddressUse()].add(new, 1)
+        }
     }
 
     private struct Shortage: Error {
@@ -177,7 +266,7 @@ public struct Planner: Sendable {
 
     private mutating func place(_ frontend: Frontend, _ steps: inout Steps) {
         do {
-            commit(frontend.key, try record(for: frontend, &steps), &steps)
+            commit(frontend, try record(for: frontend, &steps), &steps)
             unplaced[frontend.key] = nil
         } catch {
             rollBack(&steps)
@@ -185,21 +274,41 @@ public struct Planner: Sendable {
         }
     }
 
-    private mutating func commit(_ key: TransportEndpoint, _ record: FrontendRecord, _ steps: inout Steps) {
+    private mutating func commit(_ frontend: Frontend, _ record: FrontendRecord, _ steps: inout Steps) {
         for write in steps.pending {
             switch write {
             case .service: steps.names.append(write)
             case .backend: steps.backends.append(write)
             case .table: steps.tables.append(write)
             case .set: steps.sets.append(write)
-            case .frontend: break
+            case .range: steps.newRanges.append(write)
+            case .frontend, .address: break
             }
         }
         steps.pending.removeAll(keepingCapacity: true)
         steps.newAnswers.removeAll(keepingCapacity: true)
+        let key = frontend.key
+        let family = key.address.family
+        if record.flags.contains(.sourceRanges) {
+            steps.restricted.insert(RestrictedPort(port: frontend.servicePort, family: family))
+        }
         let present = image.frontends[key]
-        if present == nil { freeFrontends[key.address.family, default: 0] -= 1 }
-        if present != record { steps.flips.append(.frontend(key, record)) }
+        if present == nil { freeFrontends[family, default: 0] -= 1 }
+        guard present != record else { return }
+        noteRestriction(of: present, family, &steps)
+        steps.note(key, from: present, to: record)
+        let wasRestricted = present?.service == record.service && present?.flags.contains(.sourceRanges) == true
+        if record.flags.contains(.sourceRanges), !wasRestricted {
+            steps.restrictions.append(.frontend(key, record))
+        } else {
+            steps.flips.append(.frontend(key, record))
+        }
+    }
+
+    private func noteRestriction(of present: FrontendRecord?, _ family: IPFamily, _ steps: inout Steps) {
+        guard let present, present.flags.contains(.sourceRanges), let port = image.services[present.service]
+        else { return }
+        steps.restricted.insert(RestrictedPort(port: port, family: family))
     }
 
     /// Gives back what a frontend that does not fit as a whole has taken, for others that may fit.
@@ -218,7 +327,10 @@ public struct Planner: Sendable {
                 setIDs[record.digest] = nil
                 freeSets.release(id.rawValue)
                 extents.release(Extent(base: Int(record.line), lines: record.lines))
-            case .service, .backend, .set, .table, .frontend: break
+            case .range(let id, let prefix, _):
+                steps.added[id]?.remove(prefix)
+                freeRanges[prefix.family, default: 0] += 1
+            case .service, .backend, .set, .table, .frontend, .address: break
             }
         }
         for set in steps.newAnswers { answered[set] = nil }
@@ -235,9 +347,25 @@ public struct Planner: Sendable {
                 throw Shortage(resource: family == .v4 ? .frontends4 : .frontends6)
             }
         }
+        let service = try service(frontend.servicePort, &steps)
+        try addRanges(frontend.allowedSources ?? [], service, &steps)
         return FrontendRecord(
-            flags: FrontendFlags(frontend.kind), service: try service(frontend.servicePort, &steps),
-            external: try scope(frontend.external, &steps), internal: try scope(frontend.internal, &steps))
+            flags: FrontendFlags(frontend), service: service, external: try scope(frontend.external, &steps),
+            internal: try scope(frontend.internal, &steps), affinity: frontend.affinity.seconds)
+    }
+
+    private mutating func addRanges(
+        _ prefixes: [CIDR], _ service: ServiceID, _ steps: inout Steps
+    ) throws(Shortage) {
+        for prefix in prefixes where image.ranges[service]?.contains(prefix) != true {
+            guard steps.added[service]?.contains(prefix) != true else { continue }
+            guard freeRanges[prefix.family, default: 0] > 0 else {
+                throw Shortage(resource: prefix.family == .v4 ? .ranges4 : .ranges6)
+            }
+            freeRanges[prefix.family, default: 0] -= 1
+            steps.added[service, default: []].insert(prefix)
+            steps.pending.append(.range(service, prefix, isAllowed: true))
+        }
     }
 
     private mutating func service(_ name: ServicePortName, _ steps: inout Steps) throws(Shortage) -> ServiceID {
@@ -309,10 +437,47 @@ public struct Planner: Sendable {
 
     private func retire(_ key: TransportEndpoint, _ steps: inout Steps) {
         guard var record = image.frontends[key], !record.flags.contains(.retired) else { return }
+        noteRestriction(of: record, key.address.family, &steps)
         record.flags.insert(.retired)
+        record.flags.remove(.sourceRanges)
         record.external = .refuse(.noEndpoints)
         record.internal = .refuse(.noEndpoints)
+        steps.note(key, from: image.frontends[key], to: record)
         steps.retirements.append(.frontend(key, record))
+    }
+
+    /// Of service ports that are still restricted, by other ranges. Where nothing is restricted any more, programs may
+    /// be asking for the ranges yet: they are reclaimed.
+    private func takeAwayRanges(_ steps: inout Steps) {
+        for port in steps.restricted {
+            guard let restriction = restrictions[port], let id = serviceIDs[port.port] else { continue }
+            for prefix in image.ranges[id] ?? []
+            where prefix.family == port.family && restriction.prefixes[prefix] == nil {
+                steps.oldRanges.append(.range(id, prefix, isAllowed: false))
+            }
+        }
+        steps.oldRanges.sort {
+            guard case .range(let one, let first, _) = $0, case .range(let other, let second, _) = $1 else {
+                return false
+            }
+            return (first, one.rawValue) < (second, other.rawValue)
+        }
+    }
+
+    /// What addresses are and are no more, by their frontends as this plan leaves them.
+    private func describe(_ addresses: Set<IPAddress>, _ steps: inout Steps) {
+        let incomplete = Set(unplaced.keys.lazy.map(\.address))
+        for address in addresses.sorted() {
+            let use = (addressUses[address] ?? AddressUse()) + (steps.addresses[address] ?? AddressUse())
+            let present = image.addresses[address]
+            var flags = use.flags
+            // A port for which there is no room must not be refused because others of its address have found some.
+            if incomplete.contains(address), present?.contains(.clusterIP) != true { flags?.remove(.clusterIP) }
+            if flags?.isDisjoint(with: [.clusterIP, .loadBalancer]) == true { flags = nil }
+            let change = AddressChange(address, from: present, to: flags)
+            if let write = change.early { steps.lesserAddresses.append(write) }
+            if let write = change.late { steps.greaterAddresses.append(write) }
+        }
     }
 
     private mutating func changeStates(_ touched: Set<TransportEndpoint>, _ steps: inout Steps) {
@@ -325,9 +490,23 @@ public struct Planner: Sendable {
         }
     }
 
-    /// What a write frees can be handed out again.
+    /// What a write frees can be handed out again, and what is known of the image follows it.
     private mutating func release(_ write: MapWrite) {
         switch write {
+        case .frontend(let key, let record):
+            let present = image.frontends[key]
+            if present != nil, record == nil { freeFrontends[key.address.family, default: 0] += 1 }
+            addressUses[key.address, default: AddressUse()].add(present, -1)
+            addressUses[key.address, default: AddressUse()].add(record, 1)
+            if addressUses[key.address]?.isEmpty == true { addressUses[key.address] = nil }
+        case .range(let id, let prefix, isAllowed: false):
+            if image.ranges[id]?.contains(prefix) == true { freeRanges[prefix.family, default: 0] += 1 }
+        case .address(let address, let flags):
+            if flags?.contains(.clusterIP) == true {
+                clusterBounds[address.family]?.extend(to: address)
+            } else if clusterBounds[address.family]?.isBound(address) == true {
+                clusterBounds[address.family] = nil
+            }
         case .service(let id, nil):
             guard let name = image.services[id] else { return }
             serviceIDs[name] = nil
@@ -339,9 +518,7 @@ public struct Planner: Sendable {
             setIDs[record.digest] = nil
             freeSets.release(id.rawValue)
             extents.release(Extent(base: Int(record.line), lines: record.lines))
-        case .frontend(let key, nil):
-            if image.frontends[key] != nil { freeFrontends[key.address.family, default: 0] += 1 }
-        case .service, .backend, .set, .table, .frontend: break
+        case .service, .backend, .set, .table, .range: break
         }
     }
 }
@@ -372,6 +549,7 @@ extension MapImage {
         case .slots: capacity.lines * Int(NT_SLOTS_PER_LINE)
         case .backends: capacity.backends
         case .services: capacity.services
+        case .ranges4, .ranges6: capacity.ranges
         }
     }
 }
@@ -388,13 +566,24 @@ extension ExtentAllocator {
 }
 
 extension FrontendFlags {
-    init(_ kind: FrontendKind) {
-        switch kind {
+    init(_ frontend: Frontend) {
+        switch frontend.kind {
         case .clusterIP: self = .clusterIP
         case .nodePort: self = .nodePort
         case .loadBalancer: self = .loadBalancer
         case .externalIP: self = .externalIP
         }
+        if frontend.allowedSources != nil { insert(.sourceRanges) }
+        if frontend.masquerade.external { insert(.masqueradeExternal) }
+        if frontend.masquerade.internal { insert(.masqueradeInternal) }
+        if frontend.forwarding == .dsr { insert(.dsr) }
+    }
+}
+
+extension SessionAffinity {
+    /// As the map has it; 0 is none.
+    fileprivate var seconds: UInt32 {
+        if case .clientIP(let seconds) = self { UInt32(clamping: seconds) } else { 0 }
     }
 }
 
@@ -402,7 +591,7 @@ extension RefusalCode {
     init(_ refusal: Refusal) {
         switch refusal {
         case .noEndpoints: self = .noEndpoints
-        case .noLocalEndpointsInternal, .noLocalEndpointsExternal, .noLocalBackend: self = .noLocalEndpoints
+        case .noLocalEndpointsInternal, .noLocalEndpointsExternal, .loopback: self = .noLocalEndpoints
         }
     }
 }

@@ -1,6 +1,20 @@
 public import NeedletailABI
 public import NetTypes
 
+/// The source ranges of a service port in one family.
+public struct RangeGroup: Sendable, Hashable {
+    /// The service port.
+    public let service: ServiceID
+    /// The family.
+    public let family: IPFamily
+
+    /// Puts the two together.
+    public init(service: ServiceID, family: IPFamily) {
+        self.service = service
+        self.family = family
+    }
+}
+
 /// What is no longer wanted and may be freed once nobody can be using it.
 public struct ReclaimCandidates: Sendable, Equatable {
     /// Sets that no frontend names.
@@ -11,6 +25,8 @@ public struct ReclaimCandidates: Sendable, Equatable {
     public var frontends: Set<TransportEndpoint> = []
     /// Service ports that no frontend names.
     public var services: Set<ServiceID> = []
+    /// Source ranges that no frontend asks for.
+    public var ranges: Set<RangeGroup> = []
 
     /// Nothing.
     public init() {}
@@ -21,20 +37,35 @@ public struct ReclaimCandidates: Sendable, Equatable {
         backends = Set(image.backends.lazy.filter { $0.value.state == .gone }.map(\.key))
         frontends = Set(image.frontends.lazy.filter { $0.value.flags.contains(.retired) }.map(\.key))
         services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
+        for (id, prefixes) in image.ranges {
+            for prefix in prefixes { ranges.insert(RangeGroup(service: id, family: prefix.family)) }
+        }
+        guard !ranges.isEmpty else { return }
+        for (key, record) in image.frontends where record.flags.contains(.sourceRanges) {
+            ranges.remove(RangeGroup(service: record.service, family: key.address.family))
+        }
     }
 
     /// Takes off what a write names: it may have been in use again since, also if it is not any more.
     public mutating func keep(namedBy write: MapWrite) {
+        if case .range(let id, let prefix, isAllowed: true) = write {
+            ranges.remove(RangeGroup(service: id, family: prefix.family))
+        }
         guard case .frontend(let key, let record) = write else { return }
         frontends.remove(key)
         if let record {
             services.remove(record.service)
             sets.subtract(record.sets)
+            if record.flags.contains(.sourceRanges) {
+                ranges.remove(RangeGroup(service: record.service, family: key.address.family))
+            }
         }
     }
 
     /// Whether there is nothing to free.
-    public var isEmpty: Bool { sets.isEmpty && backends.isEmpty && frontends.isEmpty && services.isEmpty }
+    public var isEmpty: Bool {
+        sets.isEmpty && backends.isEmpty && frontends.isEmpty && services.isEmpty && ranges.isEmpty
+    }
 }
 
 /// What the flow table names.
@@ -76,7 +107,15 @@ extension Planner {
             let free = candidates.backends.intersection(now.backends).subtracting(inUse.backends)
             for id in free.sorted(by: { $0.rawValue < $1.rawValue }) { writes.append(.backend(id, nil)) }
         }
-        let unnamed = candidates.services.intersection(now.services).subtracting(inUse.services)
+        let unasked = candidates.ranges.intersection(now.ranges)
+        for group in unasked.sorted(by: { ($0.service.rawValue, $0.family) < ($1.service.rawValue, $1.family) }) {
+            for prefix in (image.ranges[group.service] ?? []).filter({ $0.family == group.family }).sorted() {
+                writes.append(.range(group.service, prefix, isAllowed: false))
+            }
+        }
+        // Another service port must not get an id that has ranges.
+        let asked = now.ranges.subtracting(unasked).map(\.service)
+        let unnamed = candidates.services.intersection(now.services).subtracting(inUse.services).subtracting(asked)
         for id in unnamed.sorted(by: { $0.rawValue < $1.rawValue }) { writes.append(.service(id, nil)) }
         return writes
     }

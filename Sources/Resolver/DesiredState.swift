@@ -46,9 +46,9 @@ public struct ResolvedService: Sendable, Hashable {
     public let creationTimestamp: Int64?
     /// Its frontends, by key, each key once.
     public var frontends: [Frontend] = []
-    /// Every endpoint of its ports that is ready or serving, terminating or not, whatever policies say: flows to them
-    /// stay alive.
-    public var servingBackends: Set<TransportEndpoint> = []
+    /// For each of its ports every endpoint that is ready or serving, terminating or not, whatever policies say: flows
+    /// to them stay alive. A port without any has no entry.
+    public var serving: [ServicePortName: Set<TransportEndpoint>] = [:]
     /// Its health check, if it has one.
     public var healthCheck: HealthCheck?
     /// Why it came out like this.
@@ -62,6 +62,27 @@ public struct ResolvedService: Sendable, Hashable {
     public init(name: ObjectName, creationTimestamp: Int64? = nil) {
         self.name = name
         self.creationTimestamp = creationTimestamp
+    }
+}
+
+extension ResolvedService {
+    /// The endpoints of all its ports that flows may be on.
+    public var servingBackends: Set<TransportEndpoint> {
+        serving.values.reduce(into: []) { $0.formUnion($1) }
+    }
+}
+
+/// An endpoint as one of a service port's.
+public struct ServingEndpoint: Sendable, Hashable {
+    /// The service port.
+    public let port: ServicePortName
+    /// The endpoint.
+    public let endpoint: TransportEndpoint
+
+    /// Puts the two together.
+    public init(port: ServicePortName, endpoint: TransportEndpoint) {
+        self.port = port
+        self.endpoint = endpoint
     }
 }
 
@@ -102,8 +123,8 @@ public struct FrontendConflict: Sendable, Hashable, Comparable, CustomStringConv
 public struct DesiredState: Sendable, Hashable {
     /// All frontends that are balanced, by what they listen on.
     public var frontends: [TransportEndpoint: Frontend] = [:]
-    /// Every endpoint flows may be on (``ResolvedService/servingBackends`` of all Services).
-    public var backends: Set<TransportEndpoint> = []
+    /// Every endpoint flows may be on, by service port (``ResolvedService/serving`` of all Services).
+    public var serving: [ServicePortName: Set<TransportEndpoint>] = [:]
     /// Each Service by itself, the skipped ones too (their notes say why).
     public var services: [ObjectName: ResolvedService] = [:]
     /// Frontends wanted twice, in order.
@@ -117,8 +138,11 @@ public struct DesiredState: Sendable, Hashable {
     /// Frontends that stem from no object, and the endpoints flows may be on: for planning without a Resolver.
     ///
     /// Each frontend is stored under its own key; of two with the same one the last stays.
-    public init(frontends: some Sequence<Frontend>, backends: Set<TransportEndpoint>) {
+    public init(frontends: some Sequence<Frontend>, serving: [ServicePortName: Set<TransportEndpoint>]) {
         for frontend in frontends { self.frontends[frontend.key] = frontend }
-        self.backends = backends
+        self.serving = serving
     }
+
+    /// Every endpoint flows may be on.
+    public var backends: Set<TransportEndpoint> { serving.values.reduce(into: []) { $0.formUnion($1) } }
 }

@@ -5,8 +5,12 @@ public import ServiceModel
 public struct DesiredChanges: Sendable {
     /// Frontends that are new or other than before; `nil` where there is none any more.
     public private(set) var frontends: [TransportEndpoint: Frontend?] = [:]
-    /// How many more, or fewer, Services each endpoint serves.
+    /// How many more, or fewer, service ports each endpoint serves.
     public private(set) var serving: [TransportEndpoint: Int] = [:]
+    /// Endpoints that serve a UDP port no more, or whose port is gone: the flows of that port to them have to end.
+    public private(set) var ended: Set<ServingEndpoint> = []
+    /// Of everything there is, instead of a change: what flows of UDP ports may be on; all others have to end.
+    public private(set) var lasting: Set<ServingEndpoint>?
 
     /// No change.
     public init() {}
@@ -14,19 +18,30 @@ public struct DesiredChanges: Sendable {
     /// Everything there is in a state, as a change from nothing.
     public init(all desired: DesiredState) {
         frontends = desired.frontends.mapValues { Optional($0) }
-        for endpoint in desired.backends { serving[endpoint] = 1 }
+        var lasting: Set<ServingEndpoint> = []
+        for (port, endpoints) in desired.serving {
+            for endpoint in endpoints {
+                serving[endpoint, default: 0] += 1
+                if port.transport == .udp { lasting.insert(ServingEndpoint(port: port, endpoint: endpoint)) }
+            }
+        }
+        self.lasting = lasting
     }
 
     /// Whether there is nothing to do.
-    public var isEmpty: Bool { frontends.isEmpty && serving.isEmpty }
+    public var isEmpty: Bool { frontends.isEmpty && serving.isEmpty && ended.isEmpty && lasting == nil }
 
     fileprivate mutating func note(_ key: TransportEndpoint, _ frontend: Frontend?) {
         frontends.updateValue(frontend, forKey: key)
     }
 
-    fileprivate mutating func note(_ endpoint: TransportEndpoint, serves difference: Int) {
+    fileprivate mutating func note(_ endpoint: TransportEndpoint, serves difference: Int, _ port: ServicePortName) {
         let sum = serving[endpoint, default: 0] + difference
         serving[endpoint] = sum == 0 ? nil : sum
+        guard port.transport == .udp else { return }
+        // One that comes back before anything was planned has never been away.
+        let served = ServingEndpoint(port: port, endpoint: endpoint)
+        if difference < 0 { ended.insert(served) } else { ended.remove(served) }
     }
 }
 
@@ -62,9 +77,13 @@ public struct DesiredTracker: Sendable {
         for (key, frontend) in new where !samePlace || old[key] != frontend {
             reassign(key, name, claims: true, &changes)
         }
-        let (was, serves) = (before?.servingBackends ?? [], service?.servingBackends ?? [])
-        for endpoint in serves.subtracting(was) { changes.note(endpoint, serves: 1) }
-        for endpoint in was.subtracting(serves) { changes.note(endpoint, serves: -1) }
+        let (was, serves) = (before?.serving ?? [:], service?.serving ?? [:])
+        for (port, endpoints) in was where serves[port] != endpoints {
+            for endpoint in endpoints.subtracting(serves[port] ?? []) { changes.note(endpoint, serves: -1, port) }
+        }
+        for (port, endpoints) in serves where was[port] != endpoints {
+            for endpoint in endpoints.subtracting(was[port] ?? []) { changes.note(endpoint, serves: 1, port) }
+        }
     }
 
     private mutating func reassign(
@@ -106,7 +125,7 @@ public struct DesiredTracker: Sendable {
     public var state: DesiredState {
         var state = DesiredState()
         state.services = services
-        for service in services.values { state.backends.formUnion(service.servingBackends) }
+        for service in services.values { state.serving.merge(service.serving) { $0.union($1) } }
         for (key, name) in holders { state.frontends[key] = services[name]?.frontend(key) }
         state.conflicts = conflicts
         state.problems = problems

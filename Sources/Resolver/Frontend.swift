@@ -21,9 +21,8 @@ public enum Refusal: Sendable, Hashable {
     case noLocalEndpointsInternal
     /// `externalTrafficPolicy: Local`, and no usable endpoint on this node.
     case noLocalEndpointsExternal
-    /// The policy allows remote backends, but the datapath cannot reach them from this scope
-    /// (``Resolver/Options/externalScopeLocalOnly``), and none is on this node.
-    case noLocalBackend
+    /// A loopback address from outside (CVE-2020-8558): nobody but this node has business there.
+    case loopback
 
     /// What to do with the packet.
     public enum Verdict: Sendable, Hashable {
@@ -56,6 +55,53 @@ public enum ScopeAnswer: Sendable, Hashable {
     }
 }
 
+/// For which traffic the source is rewritten to an address of this node whatever the backend. Where the reply would not
+/// come back through this node, the datapath does so anyway.
+public struct Masquerade: Sendable, Hashable {
+    /// For traffic that arrives at the node's external devices.
+    public let external: Bool
+    /// For traffic of this node's pods.
+    public let `internal`: Bool
+
+    /// Puts the two together.
+    public init(external: Bool, `internal`: Bool) {
+        self.external = external
+        self.internal = `internal`
+    }
+
+    /// For none.
+    public static let never = Masquerade(external: false, internal: false)
+
+    /// As the policy and masquerade matrix of kube-proxy has it (`TestInternalExternalMasquerade`), for the node and
+    /// external sources of which this proxy has one scope; the sockets of the node choose their source by themselves.
+    init(_ mode: MasqueradeMode, _ kind: FrontendKind, externalLocal: Bool) {
+        switch (mode, kind) {
+        case (.minimal, _): self = .never
+        case (_, .clusterIP): self.init(external: true, internal: mode == .all)
+        case (_, .loadBalancer), (_, .externalIP), (_, .nodePort):
+            self.init(external: !externalLocal, internal: !externalLocal)
+        }
+    }
+}
+
+/// When sources are rewritten.
+public enum MasqueradeMode: String, Sendable, Hashable, CaseIterable {
+    /// Only where the reply would not come back through this node: clients see their address at local backends.
+    case minimal
+    /// As kube-proxy does.
+    case kubeProxy = "kube-proxy"
+    /// As kube-proxy does with `masqueradeAll`.
+    case all
+}
+
+/// How outside traffic reaches backends on other nodes.
+public enum Forwarding: String, Sendable, Hashable, CaseIterable {
+    /// With this node as its source; replies come back through this node.
+    case snat
+    /// Encapsulated, with its own source; the backend's node answers the client.
+    case dsr
+}
+
 /// An address, port and protocol that is balanced.
 public struct Frontend: Sendable, Hashable {
     /// What it listens on.
@@ -72,11 +118,16 @@ public struct Frontend: Sendable, Hashable {
     public let allowedSources: [CIDR]?
     /// Whether a client stays with its backend. All frontends of a Service port share one memory.
     public let affinity: SessionAffinity
+    /// Whose source is rewritten.
+    public let masquerade: Masquerade
+    /// How outside traffic reaches remote backends.
+    public let forwarding: Forwarding
 
     /// A frontend.
     public init(
         key: TransportEndpoint, kind: FrontendKind, servicePort: ServicePortName, external: ScopeAnswer,
-        `internal`: ScopeAnswer, allowedSources: [CIDR]? = nil, affinity: SessionAffinity = .none
+        `internal`: ScopeAnswer, allowedSources: [CIDR]? = nil, affinity: SessionAffinity = .none,
+        masquerade: Masquerade = .never, forwarding: Forwarding = .snat
     ) {
         self.key = key
         self.kind = kind
@@ -85,5 +136,7 @@ public struct Frontend: Sendable, Hashable {
         self.internal = `internal`
         self.allowedSources = allowedSources
         self.affinity = affinity
+        self.masquerade = masquerade
+        self.forwarding = forwarding
     }
 }

@@ -10,12 +10,17 @@ struct FamilyAddresses {
     let nodePortAddresses: [IPAddress]
     let allowedSources: [CIDR]?
 
-    init(_ view: ServiceView, _ family: IPFamily, _ clusterIP: IPAddress, _ context: NodeContext) {
+    init(
+        _ view: ServiceView, _ family: IPFamily, _ clusterIP: IPAddress, _ context: NodeContext,
+        _ options: Resolver.Options
+    ) {
         self.family = family
         self.clusterIP = clusterIP
         loadBalancerIPs = view.loadBalancerIPs.filter { $0.family == family }
         externalIPs = view.externalIPs.filter { $0.family == family }
-        nodePortAddresses = context.nodePortAddresses.filter { $0.family == family && !$0.isLoopback }
+        nodePortAddresses =
+            context.nodePortAddresses.filter { $0.family == family && !$0.isLoopback }
+            + (options.servesLocalhostNodePorts ? [.loopback(family)] : [])
         allowedSources = view.allowedSources(family, context)
     }
 }
@@ -24,8 +29,6 @@ struct FamilyAddresses {
 struct PortAnswers {
     /// Of the ClusterIP, by the internal policy.
     let clusterIP: ScopeAnswer
-    /// The same, for traffic from outside.
-    let clusterIPExternal: ScopeAnswer
     /// Of the others for traffic from outside, by the external policy.
     let external: ScopeAnswer
     /// Of the others for traffic of pods and of the node, which `externalTrafficPolicy: Local` does not bind.
@@ -34,7 +37,7 @@ struct PortAnswers {
 
     init(
         _ view: ServiceView, _ port: ServiceView.Port, _ addresses: FamilyAddresses, _ candidates: [Candidate],
-        _ context: NodeContext, _ options: Resolver.Options
+        _ context: NodeContext
     ) {
         let isAccessible =
             port.nodePort != nil || !addresses.loadBalancerIPs.isEmpty || !addresses.externalIPs.isEmpty
@@ -47,28 +50,9 @@ struct PortAnswers {
         }
         let cluster = answer(categories.cluster, orElse: .noEndpoints)
         clusterIP = view.internalLocal ? answer(categories.local, orElse: .noLocalEndpointsInternal) : cluster
-        let wanted = view.externalLocal ? answer(categories.local, orElse: .noLocalEndpointsExternal) : cluster
+        external = view.externalLocal ? answer(categories.local, orElse: .noLocalEndpointsExternal) : cluster
         shortCircuit = cluster
-        guard options.externalScopeLocalOnly else {
-            clusterIPExternal = clusterIP
-            external = wanted
-            notes = Self.notes(categories, port.name, addresses.family)
-            return
-        }
-        clusterIPExternal = Self.cutToLocal(clusterIP, candidates)
-        external = Self.cutToLocal(wanted, candidates)
         notes = Self.notes(categories, port.name, addresses.family)
-        if clusterIPExternal != clusterIP || external != wanted {
-            notes.append(.externalScopeCutToLocal(port.name, addresses.family))
-        }
-    }
-
-    /// The members on this node; if there are none, what the `Local` policy would have used.
-    private static func cutToLocal(_ answer: ScopeAnswer, _ candidates: [Candidate]) -> ScopeAnswer {
-        guard case .backends(let set) = answer else { return answer }
-        var members = set.members.filter(\.isLocal)
-        if members.isEmpty { members = EndpointCategories.usableLocal(candidates).0.map(BackendSpec.init) }
-        return members.isEmpty ? .refused(.noLocalBackend) : .backends(BackendSet(members))
     }
 
     private static func notes(
@@ -90,4 +74,10 @@ extension BackendSpec {
 
 extension BackendSet {
     fileprivate init(_ candidates: [Candidate]) { self.init(candidates.map(BackendSpec.init)) }
+}
+
+extension IPAddress {
+    fileprivate static func loopback(_ family: IPFamily) -> IPAddress {
+        family == .v4 ? IPAddress(v4: 0x7F00_0001) : IPAddress(v6: 1)
+    }
 }

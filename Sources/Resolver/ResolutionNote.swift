@@ -45,8 +45,6 @@ public enum ResolutionNote: Sendable, Hashable, CustomStringConvertible {
     case topology(ServicePortName, IPFamily, TopologyMode)
     /// No endpoint is ready: those that are terminating and still serving are used (KEP-1669).
     case terminatingFallback(ServicePortName, IPFamily, EndpointScope)
-    /// Remote backends are left out of the external scope, as the datapath cannot reach them from there.
-    case externalScopeCutToLocal(ServicePortName, IPFamily)
 
     /// A sentence.
     public var description: String {
@@ -61,8 +59,6 @@ public enum ResolutionNote: Sendable, Hashable, CustomStringConvertible {
         case .topology(let port, let family, let mode): "\(port) IPv\(family.rawValue): topology \(mode.rawValue)"
         case .terminatingFallback(let port, let family, let scope):
             "\(port) IPv\(family.rawValue): no ready \(scope.rawValue) endpoint, using terminating ones"
-        case .externalScopeCutToLocal(let port, let family):
-            "\(port) IPv\(family.rawValue): traffic from outside reaches only backends on this node"
         }
     }
 }

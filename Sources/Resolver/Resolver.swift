@@ -8,23 +8,24 @@ public import ServiceModel
 public struct Resolver: Sendable {
     /// Choices that are not in the objects.
     public struct Options: Sendable, Hashable {
-        /// The datapath reaches, for traffic from external devices, only backends on this node: the external scope of
-        /// every frontend is cut down to them.
-        public var externalScopeLocalOnly: Bool
-        /// The datapath does not look at sources and has no memory of clients: load balancer addresses with
-        /// `loadBalancerSourceRanges` are withheld rather than opened to everybody, and `sessionAffinity` is reported.
-        public var withholdsRestrictedSources: Bool
+        /// When sources are rewritten.
+        public var masquerade: MasqueradeMode
+        /// How outside traffic reaches remote backends, where a Service's annotation does not say.
+        public var forwarding: Forwarding
+        /// Serve NodePorts on 127.0.0.1 and ::1 too, for the node's own sockets.
+        public var servesLocalhostNodePorts: Bool
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
 
         /// The choices.
         public init(
-            externalScopeLocalOnly: Bool = true, withholdsRestrictedSources: Bool = true,
-            serviceProxyName: String? = nil
+            masquerade: MasqueradeMode = .minimal, forwarding: Forwarding = .snat,
+            servesLocalhostNodePorts: Bool = false, serviceProxyName: String? = nil
         ) {
-            self.externalScopeLocalOnly = externalScopeLocalOnly
-            self.withholdsRestrictedSources = withholdsRestrictedSources
+            self.masquerade = masquerade
+            self.forwarding = forwarding
+            self.servesLocalhostNodePorts = servesLocalhostNodePorts
             self.serviceProxyName = serviceProxyName
         }
     }
@@ -46,22 +47,21 @@ public struct Resolver: Sendable {
         let table = EndpointTable(service: service.name, slices: slices, nodeName: context.nodeName)
         result.notes = view.notes
         if view.clusterIPs.isEmpty { result.notes.append(.skipped(.noClusterIP)) }
-        result.problems = (view.log.problems + table.problems).sorted()
+        result.problems = view.log.problems + table.problems + unsupported(view)
         var frontends = FrontendCollector()
         var localReady: [IPFamily: Int] = [:]
         for (family, clusterIP) in view.clusterIPs.sorted(by: { $0.key < $1.key }) {
-            let addresses = FamilyAddresses(view, family, clusterIP, context)
-            result.problems += unsupported(view, addresses, service.name)
+            let addresses = FamilyAddresses(view, family, clusterIP, context, options)
             var localReadyAddresses: Set<IPAddress> = []
             for port in view.ports {
                 let candidates = table.candidates(family, port.name)
                 for candidate in candidates where candidate.isReady || candidate.isServing {
-                    result.servingBackends.insert(candidate.endpoint)
+                    result.serving[port.name, default: []].insert(candidate.endpoint)
                 }
                 for candidate in candidates where candidate.isReady && candidate.isLocal {
                     localReadyAddresses.insert(candidate.endpoint.address)
                 }
-                let answers = PortAnswers(view, port, addresses, candidates, context, options)
+                let answers = PortAnswers(view, port, addresses, candidates, context)
                 result.notes += answers.notes
                 addFrontends(of: port, view, addresses, answers, to: &frontends)
             }
@@ -75,18 +75,9 @@ public struct Resolver: Sendable {
     }
 
     /// What the Service asks for and this datapath does not do, so that nobody has to find out from traffic.
-    private func unsupported(
-        _ view: ServiceView, _ addresses: FamilyAddresses, _ name: ObjectName
-    ) -> [ObjectProblem] {
-        guard options.withholdsRestrictedSources else { return [] }
-        let object = ObjectID(kind: .service, name: name)
+    private func unsupported(_ view: ServiceView) -> [ObjectProblem] {
+        let object = view.log.object
         var problems: [ObjectProblem] = []
-        if addresses.allowedSources != nil, !addresses.loadBalancerIPs.isEmpty {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.loadBalancerSourceRanges",
-                    message: "not enforced by this version: the load balancer addresses are not served"))
-        }
         for case .notBalanced(let port) in view.notes {
             problems.append(
                 ObjectProblem(
@@ -96,12 +87,6 @@ public struct Resolver: Sendable {
             problems.append(
                 ObjectProblem(
                     object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
-        }
-        if view.affinity != .none {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.sessionAffinity",
-                    message: "ClientIP is not kept by this version: connections are spread one by one"))
         }
         return problems
     }
@@ -122,17 +107,18 @@ public struct Resolver: Sendable {
     ) {
         func add(_ kind: FrontendKind, _ address: IPAddress, _ number: UInt16) {
             let isClusterIP = kind == .clusterIP
+            let external = isClusterIP ? answers.clusterIP : answers.external
             collector.add(
                 Frontend(
                     key: TransportEndpoint(address, number, port.name.transport), kind: kind, servicePort: port.name,
-                    external: isClusterIP ? answers.clusterIPExternal : answers.external,
+                    external: address.isLoopback || address.isUnspecified ? .refused(.loopback) : external,
                     internal: isClusterIP ? answers.clusterIP : answers.shortCircuit,
-                    allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity))
+                    allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity,
+                    masquerade: Masquerade(options.masquerade, kind, externalLocal: view.externalLocal),
+                    forwarding: isClusterIP ? .snat : view.forwarding ?? options.forwarding))
         }
         add(.clusterIP, addresses.clusterIP, port.number)
-        if addresses.allowedSources == nil || !options.withholdsRestrictedSources {
-            for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }
-        }
+        for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }
         for address in addresses.externalIPs { add(.externalIP, address, port.number) }
         guard let nodePort = port.nodePort else { return }
         for address in addresses.nodePortAddresses { add(.nodePort, address, nodePort) }

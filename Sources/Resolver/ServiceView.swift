@@ -15,6 +15,8 @@ struct ServiceView {
     private(set) var externalIPs: [IPAddress] = []
     private(set) var loadBalancerIPs: [IPAddress] = []
     private(set) var affinity = SessionAffinity.none
+    /// As the Service's annotation says; `nil` where it does not, or not what it may.
+    private(set) var forwarding: Forwarding?
     private(set) var healthCheckPort: UInt16?
     private(set) var notes: [ResolutionNote] = []
     private(set) var log: ProblemLog
@@ -29,6 +31,7 @@ struct ServiceView {
         readIngress()
         readSourceRanges()
         readAffinity()
+        readForwarding()
         if service.type == .loadBalancer, externalLocal, service.healthCheckNodePort != 0 {
             healthCheckPort = log.port(service.healthCheckNodePort, "spec.healthCheckNodePort")
         }
@@ -143,6 +146,16 @@ struct ServiceView {
             }
         }
         sourceRanges = sourceRanges.mapValues { Set($0).sorted() }
+    }
+
+    private mutating func readForwarding() {
+        guard let text = service.forwarding else { return }
+        forwarding = Forwarding(rawValue: text)
+        guard forwarding == nil else { return }
+        let allowed = Forwarding.allCases.map(\.rawValue).joined(separator: " or ")
+        log.report(
+            "metadata.annotations[\(Service.forwardingAnnotation)]",
+            "\"\(text)\" is no way to forward: must be \(allowed); taking the agent's --forwarding")
     }
 
     private mutating func readAffinity() {

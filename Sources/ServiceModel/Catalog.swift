@@ -1,3 +1,5 @@
+public import NetTypes
+
 /// The objects as last seen, with the EndpointSlices of each Service at hand.
 public struct Catalog: Sendable {
     /// What a run of events changed.
@@ -7,6 +9,8 @@ public struct Catalog: Sendable {
         public var services: Set<ObjectName> = []
         /// Names of Nodes that came, went or changed.
         public var nodes: Set<String> = []
+        /// Names of ServiceCIDRs that came, went or changed.
+        public var serviceCIDRs: Set<String> = []
         /// Whether a `synced` event was among them.
         public var becameSynced = false
 
@@ -14,7 +18,9 @@ public struct Catalog: Sendable {
         public init() {}
 
         /// Whether there is nothing to do.
-        public var isEmpty: Bool { services.isEmpty && nodes.isEmpty && !becameSynced }
+        public var isEmpty: Bool {
+            services.isEmpty && nodes.isEmpty && serviceCIDRs.isEmpty && !becameSynced
+        }
     }
 
     /// All Services.
@@ -23,6 +29,8 @@ public struct Catalog: Sendable {
     public private(set) var slices: [ObjectName: EndpointSlice] = [:]
     /// All Nodes.
     public private(set) var nodes: [String: Node] = [:]
+    /// All ServiceCIDRs.
+    public private(set) var serviceCIDRs: [String: ServiceCIDR] = [:]
     /// Whether the source has told everything it held at its start.
     public private(set) var isSynced = false
 
@@ -34,6 +42,11 @@ public struct Catalog: Sendable {
     /// The EndpointSlices of a Service, by name.
     public func slices(of service: ObjectName) -> [EndpointSlice] {
         (sliceNames[service] ?? []).sorted().compactMap { slices[$0] }
+    }
+
+    /// The prefixes ClusterIPs are taken from, each once, in order.
+    public var clusterIPRanges: [CIDR] {
+        Set(serviceCIDRs.values.lazy.flatMap(\.cidrs).compactMap { CIDR($0) }).sorted()
     }
 
     /// Takes in events, in order. An object that is written as it already was changes nothing.
@@ -48,11 +61,17 @@ public struct Catalog: Sendable {
             case .upsert(.endpointSlice(let slice)): replace(slice.name, with: slice, &changes)
             case .upsert(.node(let node)):
                 if nodes.updateValue(node, forKey: node.name) != node { changes.nodes.insert(node.name) }
+            case .upsert(.serviceCIDR(let range)):
+                if serviceCIDRs.updateValue(range, forKey: range.name) != range {
+                    changes.serviceCIDRs.insert(range.name)
+                }
             case .delete(.service, let name):
                 if services.removeValue(forKey: name) != nil { changes.services.insert(name) }
             case .delete(.endpointSlice, let name): replace(name, with: nil, &changes)
             case .delete(.node, let name):
                 if nodes.removeValue(forKey: name.name) != nil { changes.nodes.insert(name.name) }
+            case .delete(.serviceCIDR, let name):
+                if serviceCIDRs.removeValue(forKey: name.name) != nil { changes.serviceCIDRs.insert(name.name) }
             case .synced:
                 isSynced = true
                 changes.becameSynced = true

@@ -6,6 +6,8 @@ public enum ObjectKind: String, Sendable, Hashable, CaseIterable {
     case endpointSlice = "EndpointSlice"
     /// v1 Node.
     case node = "Node"
+    /// networking.k8s.io/v1 ServiceCIDR.
+    case serviceCIDR = "ServiceCIDR"
 }
 
 /// An object of one of those kinds.
@@ -16,6 +18,8 @@ public enum CatalogObject: Sendable, Hashable {
     case endpointSlice(EndpointSlice)
     /// A Node.
     case node(Node)
+    /// A ServiceCIDR.
+    case serviceCIDR(ServiceCIDR)
 
     /// Kind and name, which identify the object among all others.
     public var id: ObjectID {
@@ -23,6 +27,7 @@ public enum CatalogObject: Sendable, Hashable {
         case .service(let service): ObjectID(kind: .service, name: service.name)
         case .endpointSlice(let slice): ObjectID(kind: .endpointSlice, name: slice.name)
         case .node(let node): ObjectID(kind: .node, name: ObjectName(namespace: "", name: node.name))
+        case .serviceCIDR(let range): ObjectID(kind: .serviceCIDR, name: ObjectName(namespace: "", name: range.name))
         }
     }
 }

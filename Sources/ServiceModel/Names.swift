@@ -1,6 +1,6 @@
 public import NetTypes
 
-/// Namespace and name of an object. Cluster-scoped objects (Node) have an empty namespace.
+/// Namespace and name of an object. Cluster-scoped objects (Node, ServiceCIDR) have an empty namespace.
 public struct ObjectName: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// The namespace; empty for cluster-scoped objects.
     public let namespace: String

@@ -35,6 +35,11 @@ public struct Service: Sendable, Hashable {
     public var loadBalancerSourceRanges: [String]
     /// `spec.healthCheckNodePort`; 0 is none.
     public var healthCheckNodePort: Int
+    /// Value of the annotation ``forwardingAnnotation``; `nil` is no such annotation.
+    public var forwarding: String?
+
+    /// How outside traffic of the Service reaches remote backends: `snat` or `dsr`.
+    public static let forwardingAnnotation = "needletail.io/forwarding"
 
     /// A Service; everything not given has the API server's default.
     public init(
@@ -43,7 +48,7 @@ public struct Service: Sendable, Hashable {
         externalIPs: [String] = [], ports: [ServicePort] = [], externalTrafficPolicy: TrafficPolicy = .cluster,
         internalTrafficPolicy: TrafficPolicy = .cluster, sessionAffinity: SessionAffinity = .none,
         loadBalancerIngress: [LoadBalancerIngress] = [], loadBalancerSourceRanges: [String] = [],
-        healthCheckNodePort: Int = 0
+        healthCheckNodePort: Int = 0, forwarding: String? = nil
     ) {
         self.name = name
         self.uid = uid
@@ -61,6 +66,7 @@ public struct Service: Sendable, Hashable {
         self.loadBalancerIngress = loadBalancerIngress
         self.loadBalancerSourceRanges = loadBalancerSourceRanges
         self.healthCheckNodePort = healthCheckNodePort
+        self.forwarding = forwarding
     }
 }
 

@@ -3,10 +3,14 @@ public import Dataplane
 public import Logging
 import NetTypes
 import Netlink
+public import Resolver
 
 extension AttachmentOptions.XDP: ExpressibleByArgument {}
 extension AttachmentOptions.TC: ExpressibleByArgument {}
+extension DatapathSettings.Sockets: ExpressibleByArgument {}
 extension AttachmentOptions.Forwarding: ExpressibleByArgument {}
+extension MasqueradeMode: ExpressibleByArgument {}
+extension Forwarding: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension ArgumentHelp {

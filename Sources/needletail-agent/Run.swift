@@ -5,6 +5,7 @@ import Glibc
 import Logging
 import NetTypes
 import Netlink
+import Resolver
 import ServiceLifecycle
 import UnixSignals
 
@@ -29,6 +30,8 @@ struct Run: AsyncParsableCommand {
     var nodeName: String
 
     @OptionGroup(title: "Devices") var devices: DeviceOptions
+    @OptionGroup(title: "Sockets") var sockets: SocketOptions
+    @OptionGroup(title: "Services") var services: ServiceOptions
     @OptionGroup(title: "Sizes and limits") var sizes: SizeOptions
     @OptionGroup(title: "Flow timeouts") var timeouts: TimeoutOptions
 
@@ -46,6 +49,7 @@ struct Run: AsyncParsableCommand {
         var configuration = AgentConfiguration(
             manifests: manifests, nodeName: nodeName, externalDevices: devices.externalDevices,
             workloadDevices: devices.workloadDevices)
+        configuration.resolver = services.resolver
         configuration.nodePortPrefixes = devices.nodeportAddresses ?? []
         configuration.pins = PinDirectory(pinDirectory)
         configuration.attachment.xdp = devices.xdp
@@ -54,17 +58,20 @@ struct Run: AsyncParsableCommand {
         configuration.serviceCIDRs = devices.serviceCIDRs ?? []
         configuration.collectInterval = timeouts.collectInterval
         configuration.datapath = sizes.settings(timeouts.values)
+        configuration.datapath.sockets = sockets.sockets
+        configuration.datapath.protectsNodePorts = sockets.protectNodeports
+        configuration.cgroup = sockets.cgroup
 
         var logger = Logger(label: "needletail-agent") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
-        let services = ServiceGroup(
+        let group = ServiceGroup(
             services: [AgentService(configuration, logger: logger)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         // A terminal that goes away is no reason to stop.
         signal(SIGHUP, SIG_IGN)
         do {
-            try await services.run()
+            try await group.run()
         } catch {
             logger.critical("the agent cannot run", metadata: ["reason": "\(error)"])
             throw ExitCode.failure
@@ -108,6 +115,52 @@ struct DeviceOptions: ParsableArguments {
 
     @Option(help: "How tc programs are attached: auto (TCX, else clsact), tcx or clsact.")
     var tc = AttachmentOptions.TC.auto
+}
+
+/// Which sockets are led to backends when they connect.
+struct SocketOptions: ParsableArguments {
+    @Option(
+        help: """
+            Whose sockets are led to backends when they connect or send: host (processes of the node, which nothing else \
+            serves), all (pods too, without work for each packet), or off.
+            """)
+    var sockets = DatapathSettings.Sockets.host
+
+    @Option(
+        help: ArgumentHelp(
+            "Attach the socket hooks to this cgroup (default: the root of the mounted cgroup v2 hierarchy).",
+            valueName: "path"), transform: FlagValue.absolutePath)
+    var cgroup: String?
+
+    @Flag(help: "Keep processes of the node from binding NodePorts: bind fails with EADDRINUSE.")
+    var protectNodeports = false
+}
+
+/// What Services do not say by themselves.
+struct ServiceOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            """
+            Rewrite the source of traffic: minimal (where replies would not come back through this node), kube-proxy \
+            (as it does), or all (as its masqueradeAll).
+            """))
+    var masquerade = MasqueradeMode.minimal
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            How outside traffic reaches backends on other nodes: snat, or dsr (encapsulated; their node answers the \
+            client). A Service's annotation needletail.io/forwarding goes before it.
+            """))
+    var forwarding = Forwarding.snat
+
+    @Flag(help: "Serve NodePorts on 127.0.0.1 and ::1 too, for sockets of the node itself (see --sockets).")
+    var localhostNodeports = false
+
+    var resolver: Resolver.Options {
+        Resolver.Options(
+            masquerade: masquerade, forwarding: forwarding, servesLocalhostNodePorts: localhostNodeports)
+    }
 }
 
 /// How much fits, and how fast it may come.

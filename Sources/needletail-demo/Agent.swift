@@ -30,6 +30,8 @@ final class Agent {
         [
             "--manifests", workspace.manifests, "--node-name", Manifest.nodeName,
             "--external-devices", "eth*", "--workload-devices", "nt*", "--pin-directory", workspace.pins,
+            // The cgroup hierarchy is the whole machine's.
+            "--sockets", "off",
         ]
     }
 

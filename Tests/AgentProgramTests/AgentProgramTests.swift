@@ -78,7 +78,7 @@ import Testing
             (["--nat-ports", "0-1"], "two ports from 1 to 65535"),
             (["--max-tcp-flows", "99999999999"], "from 2 to 268435456"),
             (["--max-udp-flows", "many"], "from 2 to 268435456"),
-            (["--answer-limit", "-1"], "from 0 to 1000000000"),
+            (["--answer-limit", "few"], "from 0 to 1000000000"),
             (["--max-sets", "1"], "from 2 to 268435456"),
             (["--tcp-closed", "0"], "from 1 to 31536000"),
             (["--collect-interval", "soon"], "from 1 to 31536000"),

@@ -10,7 +10,7 @@ struct CrashPointTests {
     @Test(arguments: UInt64(1)...8)
     func `Between any two writes new flows go to old or new backends, and open flows stay`(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
-        var world = World()
+        var world = World.withoutRoutes
         var rig = try Rig()
         for _ in 0..<4 {
             world.mutate(4 + random.below(20), &random)
@@ -27,7 +27,7 @@ struct CrashPointTests {
         seed: UInt64
     ) throws {
         var random = SeededGenerator(seed: seed)
-        var world = World()
+        var world = World.withoutRoutes
         var rig = try Rig()
         for _ in 0..<4 {
             world.mutate(4 + random.below(20), &random)
@@ -52,7 +52,7 @@ struct CrashPointTests {
 
     @Test func `A plan performed at once leaves what it leaves write by write`() throws {
         var random = SeededGenerator(seed: 1)
-        var world = World()
+        var world = World.withoutRoutes
         var rig = try Rig()
         var model = rig.model
         for _ in 0..<6 {
@@ -68,5 +68,14 @@ struct CrashPointTests {
             try rig.kernel.perform(freed)
             #expect(try rig.kernel.read() == model.image)
         }
+    }
+}
+
+extension World {
+    /// Programs are run without devices and routes.
+    fileprivate static var withoutRoutes: World {
+        var limits = Limits()
+        limits.needsRoutes = false
+        return World(limits)
     }
 }

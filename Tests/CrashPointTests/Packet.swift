@@ -50,6 +50,8 @@ struct Packet {
 /// What became of a packet.
 enum Fate: Hashable {
     case dropped
+    /// Sent back to where it came from.
+    case answered
     case passed(TransportEndpoint)
 }
 
@@ -58,8 +60,9 @@ extension Datapath {
     func fate(of packet: Packet, in program: DatapathProgram) throws -> Fate {
         guard let code = programs[program] else { throw UnexpectedPacket("\(program.name) is not loaded") }
         let run = try code.testRun(packet: packet.bytes)
-        let (passed, dropped): (Int32, Int32) = program == .externalXDP ? (2, 1) : (-1, 2)
+        let (passed, dropped, sent): (Int32, Int32, Int32) = program == .externalXDP ? (2, 1, 3) : (-1, 2, 7)
         if run.signedVerdict == dropped { return .dropped }
+        if run.signedVerdict == sent { return .answered }
         guard run.signedVerdict == passed, let destination = packet.destination(in: run.output) else {
             throw UnexpectedPacket("\(program.name) says \(run.signedVerdict) of \(packet)")
         }

@@ -100,10 +100,10 @@ struct StormTests {
     func `Packets that race with changes never meet a foreign backend or none`(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         var settings = DatapathSettings()
-        // Room for the sets twice over: ids and lines are used again at once.
+        // Room for the sets twice over, and for the gaps between them: ids and lines are used again at once.
         settings.maxFrontends = 16
         settings.maxSets = UInt32(2 * Self.services + 1)
-        settings.maxSlots = UInt32(2 * Self.services * (512 + 16))
+        settings.maxSlots = UInt32(3 * Self.services * (512 + 16))
         settings.maxBackends = UInt32(3 * Self.services * Self.poolSize)
         settings.maxServices = 16
         settings.maxTCPFlows = 4096

@@ -1,4 +1,4 @@
-import Dataplane
+import BPF
 import NeedletailABI
 import NetTypes
 import PacketKit
@@ -6,6 +6,8 @@ import Planning
 import Resolver
 import TestSupport
 import Testing
+
+@testable import Dataplane
 
 /// The control plane's view of the flows: how old they are, what they use, and when they end.
 @Suite(.needsRoot) struct FlowTableTests {
@@ -123,6 +125,60 @@ import Testing
             #expect(pass.usage.services == Set(image.services.keys))
             let backends = Self.scenes.flatMap { $0.backends(1...2) }
             #expect(Set(pass.usage.backends.map { image.backends[$0]?.endpoint }) == Set(backends))
+        }
+    }
+
+    @Test("Only candidates are noted where there are any")
+    func usageOfCandidates() throws {
+        try withFlows { lab in
+            let image = try lab.image()
+            var candidates = ReclaimCandidates()
+            let frontend = try #require(image.frontends.first)
+            let backend = try #require(image.backends.keys.first)
+            candidates.frontends = [frontend.key, TransportEndpoint(frontend.key.address, 1, .tcp)]
+            candidates.services = [frontend.value.service]
+            candidates.backends = [backend, BackendID(rawValue: 511)]
+            var expected = FlowUsage()
+            expected.frontends = [frontend.key]
+            expected.services = [frontend.value.service]
+            expected.backends = [backend]
+            let table = FlowTable(lab.datapath.maps)
+            #expect(try table.collect(FlowTimeouts(), noting: candidates).usage == expected)
+            #expect(try table.collect(FlowTimeouts(), noting: ReclaimCandidates()).usage == FlowUsage())
+        }
+    }
+
+    @Test("A table of many batches is gone through whole; expired entries go, others stay")
+    func largeTable() throws {
+        let map = try BPFMap<nt_flow_key4, nt_flow4>.create(type: .lruHash, name: "flows", maxEntries: 200_000)
+        let now = FlowTable.currentTick()
+        try Self.fill(map, entries: 60_000) { $0.isMultiple(of: 3) ? now &- 1000 : now }
+        var pass = FlowTable.Pass()
+        try FlowTable.collect(map, .v4, FlowTimeouts(), ReclaimCandidates(), &pass)
+        #expect(pass.expired == 20_000)
+        #expect(pass.entries[.v4] == 40_000)
+        #expect(try map.count() == 40_000)
+    }
+
+    /// Entries of TCP flows that wait for an answer, last seen at these ticks.
+    static func fill(_ map: BPFMap<nt_flow_key4, nt_flow4>, entries: Int, seen: (Int) -> UInt32) throws {
+        for start in stride(from: 0, to: entries, by: 10_000) {
+            let numbers = start..<min(start + 10_000, entries)
+            let keys = numbers.map { number in
+                nt_flow_key4(
+                    FlowTuple(
+                        source: TransportEndpoint(
+                            IPAddress(v4: 0xC612_0000 + UInt32(number >> 16)), UInt16(truncatingIfNeeded: number), .tcp),
+                        destination: TransportEndpoint(IPAddress(v4: 0xC000_0201), 80, .tcp)), .forward)
+            }
+            let values = numbers.map { number in
+                var value = nt_flow4()
+                value.head.seen = seen(number)
+                value.head.flags = NT_FLOW_SYN
+                value.head.backend = BackendID(rawValue: 1)
+                return value
+            }
+            try map.update(keys: keys.span, values: values.span)
         }
     }
 

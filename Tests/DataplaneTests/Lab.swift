@@ -10,6 +10,7 @@ import Testing
 
 @testable import Dataplane
 @testable import Resolver
+import ServiceModel
 
 /// A datapath of a test's own: nothing is pinned or attached, packets are run through its programs one by one.
 ///
@@ -85,15 +86,15 @@ final class Lab: @unchecked Sendable {
 
     /// What the Resolver would say.
     static func desired(_ frontends: [Frontend], alsoServing: Set<TransportEndpoint>) -> DesiredState {
-        var desired = DesiredState()
+        let others = ServicePortName(
+            service: ObjectName(namespace: "default", name: "others"), port: "p", transport: .tcp)
+        var serving = [others: alsoServing]
         for frontend in frontends {
-            desired.frontends[frontend.key] = frontend
             for answer in [frontend.external, frontend.internal] {
-                desired.backends.formUnion(answer.backendSet.members.map(\.endpoint))
+                serving[frontend.servicePort, default: []].formUnion(answer.backendSet.members.map(\.endpoint))
             }
         }
-        desired.backends.formUnion(alsoServing)
-        return desired
+        return DesiredState(frontends: frontends, serving: serving)
     }
 
     func image() throws -> MapImage { try kernel.read() }
@@ -121,6 +122,8 @@ final class Lab: @unchecked Sendable {
 
     enum Expected {
         case becomes(PacketBuilder)
+        /// Replaced, and sent back out of the device it came by.
+        case answered(PacketBuilder)
         case untouched
         case dropped
     }
@@ -151,12 +154,13 @@ final class Lab: @unchecked Sendable {
     ) throws {
         let outcome = try run(packet.bytes, in: program, context: context)
         let wanted: [UInt8]?
+        let verdict: Int32
         switch expected {
-        case .becomes(let packet): wanted = packet.bytes
-        case .untouched: wanted = packet.bytes
-        case .dropped: wanted = nil
+        case .becomes(let packet): (wanted, verdict) = (packet.bytes, program.pass)
+        case .answered(let packet): (wanted, verdict) = (packet.bytes, program.sendBack)
+        case .untouched: (wanted, verdict) = (packet.bytes, program.pass)
+        case .dropped: (wanted, verdict) = (nil, program.drop)
         }
-        let verdict = wanted == nil ? program.drop : program.pass
         #expect(outcome.verdict == verdict, "verdict", sourceLocation: sourceLocation)
         #expect(
             outcome.counted == [program: Dictionary(uniqueKeysWithValues: counters.map { ($0, 1) })],
@@ -230,4 +234,6 @@ extension DatapathProgram {
     var pass: Int32 { self == .externalXDP ? 2 : -1 }
     /// `XDP_DROP`, or `TC_ACT_SHOT`.
     var drop: Int32 { self == .externalXDP ? 1 : 2 }
+    /// `XDP_TX`, or `TC_ACT_REDIRECT`.
+    var sendBack: Int32 { self == .externalXDP ? 3 : 7 }
 }

@@ -106,13 +106,6 @@ import Testing
                 ("packets", \.packets), ("bytes", \.bytes), ("new_flows", \.new_flows), ("refused", \.refused),
             ]),
         Layout(
-            nt_event.self, "nt_event",
-            [
-                ("time", \.time), ("service", \.service), ("backend", \.backend), ("src", \.src), ("dst", \.dst),
-                ("sport", \.sport), ("dport", \.dport), ("kind", \.kind), ("program", \.program),
-                ("counter", \.counter), ("protocol", \.protocol), ("family", \.family), ("pad", \.pad),
-            ]),
-        Layout(
             nt_event_control.self, "nt_event_control",
             [("until", \.until), ("kinds", \.kinds), ("sample", \.sample)]),
         Layout(

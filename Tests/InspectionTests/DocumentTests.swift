@@ -43,7 +43,7 @@ struct DocumentTests {
         #expect(totals["backends"] as? [String: Int] == ["active": 9, "terminating": 0, "gone": 0])
         #expect(totals["slots"] as? Int == 251 * 5 + 509)
         let counters = try objects(status, "counters")
-        #expect(counters.count == 24)
+        #expect(counters.count == 42)
         #expect(keys(counters[0]) == ["counter", "explanation", "outcome", "packets", "programs"])
         let new = try #require(counters.first { $0["counter"] as? String == "forward-new" })
         #expect(new["packets"] as? Int == 4)
@@ -56,17 +56,27 @@ struct DocumentTests {
         let api = frontends[3]
         #expect(
             keys(api) == [
-                "address", "external", "internal", "kind", "name", "namespace", "port", "portName", "protocol",
-                "retired", "serviceID",
+                "address", "external", "forwarding", "internal", "kind", "name", "namespace", "port", "portName",
+                "protocol", "retired", "serviceID",
             ])
         #expect(api["address"] as? String == "203.0.113.11")
         #expect(api["kind"] as? String == "LoadBalancer")
         #expect(api["portName"] as? String == "")
         let external = try #require(api["external"] as? [String: Any])
-        #expect(keys(external) == ["explanation", "refusal", "scope"])
+        #expect(keys(external) == ["explanation", "masquerade", "refusal", "scope"])
         #expect(external["refusal"] as? String == "no-local-endpoints")
         let `internal` = try #require(api["internal"] as? [String: Any])
-        #expect(keys(`internal`) == ["backends", "explanation", "scope", "set"])
+        #expect(keys(`internal`) == ["backends", "explanation", "masquerade", "scope", "set"])
+    }
+
+    @Test func whatAServiceAsksFor() throws {
+        try datapath.program([Scene.special])
+        let ports = try objects(document(inspector.service(ServiceSelector("shop/special"))), "ports")
+        let frontends = try objects(ports[0], "frontends")
+        #expect(frontends.map { $0["affinity"] as? Int } == [600, 600])
+        #expect(frontends.map { $0["forwarding"] as? String } == ["snat", "dsr"])
+        #expect(frontends[0]["sourceRanges"] == nil)
+        #expect(frontends[1]["sourceRanges"] as? [String] == ["198.18.2.0/24", "198.18.4.0/24"])
     }
 
     @Test func service() throws {
@@ -138,13 +148,14 @@ struct DocumentTests {
 
     @Test func maps() throws {
         let maps = try objects(document(inspector.mapUsage()), "maps")
-        #expect(maps.count == 10)
+        #expect(maps.count == 22)
         #expect(
             keys(maps[0]) == [
                 "bytes", "id", "keySize", "maxEntries", "name", "percent", "setting", "size", "type", "unit", "used",
                 "valueSize",
             ])
-        #expect(maps[0]["percent"] as? Double == 7.0313)
+        let backends = try #require(maps.first { $0["name"] as? String == "nt_backends" })
+        #expect(backends["percent"] as? Double == 7.0313)
     }
 
     @Test func version() throws {

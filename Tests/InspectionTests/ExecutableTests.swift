@@ -84,11 +84,14 @@ struct ExecutableTests {
                   external:
                     backends: 1
                     explanation: 1 backend of set 1
+                    masquerade: false
                     scope: external
                     set: 1
+                  forwarding: snat
                   internal:
                     backends: 3
                     explanation: 3 backends of set 2
+                    masquerade: false
                     scope: internal
                     set: 2
                   kind: NodePort
@@ -211,7 +214,7 @@ struct ExecutableTests {
     }
 
     @Test func versionAndCompletions() throws {
-        #expect(try run(["version"]).output == "needletail \(NeedletailVersion.current), map layout version 1\n")
+        #expect(try run(["version"]).output == "needletail \(NeedletailVersion.current), map layout version 2\n")
         #expect(try run(["--version"]).output == "\(NeedletailVersion.current)\n")
         for shell in ["bash", "zsh", "fish"] {
             let outcome = try run(["--generate-completion-script", shell])

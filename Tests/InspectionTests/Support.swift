@@ -52,10 +52,12 @@ final class TestDatapath {
     var inspector: Inspector { get throws { try Inspector(pins: pins) } }
 
     /// Programs the objects, as an agent on `worker-1` would.
-    func program(_ objects: [(service: Service, slices: [EndpointSlice])]) throws {
+    func program(
+        _ objects: [(service: Service, slices: [EndpointSlice])], _ options: Resolver.Options = Resolver.Options()
+    ) throws {
         let context = NodeContext(
             nodeName: "worker-1", nodePortAddresses: [try #require(IPAddress("192.0.2.1"))])
-        let resolver = Resolver()
+        let resolver = Resolver(options: options)
         let resolved = objects.map { resolver.resolve($0.service, slices: $0.slices, context: context) }
         try perform(try Planner.plan(from: image, to: resolver.merge(resolved)).writes)
     }
@@ -160,14 +162,15 @@ enum Scene {
             endpoints: addresses.map { Endpoint(addresses: [$0.0], nodeName: $0.1) }, ports: ports)
     }
 
-    /// shop/web: dual stack, NodePort, one of three IPv4 endpoints on this node.
+    /// shop/web: dual stack, NodePort of which outside traffic stays on the node, one of three IPv4 endpoints there.
     static var web: (service: Service, slices: [EndpointSlice]) {
         let name = ObjectName(namespace: "shop", name: "web")
         let ports = [EndpointPort(name: "http", port: 8080)]
         return (
             Service(
                 name: name, type: .nodePort, clusterIP: "198.18.0.10", clusterIPs: ["198.18.0.10", "2001:db8::10"],
-                ipFamilies: ["IPv4", "IPv6"], ports: [ServicePort(name: "http", port: 80, nodePort: 30080)]),
+                ipFamilies: ["IPv4", "IPv6"], ports: [ServicePort(name: "http", port: 80, nodePort: 30080)],
+                externalTrafficPolicy: .local),
             [
                 slice(
                     name, "IPv4", [("198.18.1.1", "worker-1"), ("198.18.1.2", "worker-2"), ("198.18.1.3", "worker-3")],
@@ -227,6 +230,19 @@ enum Scene {
                     name, "IPv4", [("198.18.1.7", "worker-1"), ("198.18.1.8", "worker-1")],
                     ports.map { EndpointPort(name: $0.name, port: $0.port) })
             ]
+        )
+    }
+
+    /// shop/special: of each thing a Service may ask for.
+    static var special: (service: Service, slices: [EndpointSlice]) {
+        let name = ObjectName(namespace: "shop", name: "special")
+        return (
+            Service(
+                name: name, type: .loadBalancer, clusterIP: "198.18.0.14", ports: [ServicePort(port: 443)],
+                sessionAffinity: .clientIP(timeoutSeconds: 600),
+                loadBalancerIngress: [LoadBalancerIngress(ip: "203.0.113.14")],
+                loadBalancerSourceRanges: ["198.18.2.0/24", "198.18.4.0/24"], forwarding: "dsr"),
+            [slice(name, "IPv4", [("198.18.1.9", "worker-1")], [EndpointPort(port: 8443)])]
         )
     }
 

@@ -5,6 +5,7 @@ import Inspection
 import NeedletailABI
 import NetTypes
 import Planning
+import Resolver
 import Testing
 
 /// What people see, text for text where it does not depend on the kernel.
@@ -30,10 +31,10 @@ struct TableTests {
                 SERVICE                  KIND          FRONTEND               EXTERNAL            INTERNAL      STATE
                 kube-system/dns:dns      ClusterIP     198.18.0.53:53/UDP     2                   2             active
                 kube-system/dns:dns-tcp  ClusterIP     198.18.0.53:53/TCP     2                   2             active
-                shop/api                 ClusterIP     198.18.0.11:443/TCP    no-local-endpoints  1             active
+                shop/api                 ClusterIP     198.18.0.11:443/TCP    1                   1             active
                 shop/api                 LoadBalancer  203.0.113.11:443/TCP   no-local-endpoints  1             active
                 shop/empty               ClusterIP     198.18.0.12:80/TCP     no-endpoints        no-endpoints  active
-                shop/web:http            ClusterIP     198.18.0.10:80/TCP     1                   3             active
+                shop/web:http            ClusterIP     198.18.0.10:80/TCP     3                   3             active
                 shop/web:http            ClusterIP     [2001:db8::10]:80/TCP  1                   1             active
                 shop/web:http            NodePort      192.0.2.1:30080/TCP    1                   3             active
 
@@ -44,8 +45,8 @@ struct TableTests {
         #expect(
             try inspector.service(ServiceSelector("shop/web")).text(.normal) == """
                 Service shop/web:http/TCP, id 1, 3 flows
-                  FRONTEND               KIND       SCOPE     NEW CONNECTIONS
-                  198.18.0.10:80/TCP     ClusterIP  external  1 backend of set 1
+                  FRONTEND               KIND       SCOPE     NEW CONNECTIONS      OPTIONS
+                  198.18.0.10:80/TCP     ClusterIP  external  3 backends of set 2
                   198.18.0.10:80/TCP     ClusterIP  internal  3 backends of set 2
                   [2001:db8::10]:80/TCP  ClusterIP  external  1 backend of set 6
                   [2001:db8::10]:80/TCP  ClusterIP  internal  1 backend of set 6
@@ -73,8 +74,8 @@ struct TableTests {
         #expect(
             try inspector.service(ServiceSelector("shop/api")).text(.normal) == """
                 Service shop/api/TCP, id 2, 0 flows
-                  FRONTEND              KIND          SCOPE     NEW CONNECTIONS
-                  198.18.0.11:443/TCP   ClusterIP     external  refused: no-local-endpoints
+                  FRONTEND              KIND          SCOPE     NEW CONNECTIONS              OPTIONS
+                  198.18.0.11:443/TCP   ClusterIP     external  1 backend of set 3
                   198.18.0.11:443/TCP   ClusterIP     internal  1 backend of set 3
                   203.0.113.11:443/TCP  LoadBalancer  external  refused: no-local-endpoints
                   203.0.113.11:443/TCP  LoadBalancer  internal  1 backend of set 3
@@ -85,6 +86,24 @@ struct TableTests {
                   198.18.1.4:8443/TCP   4    251  100.00%  active  no         0
 
                 """)
+    }
+
+    @Test func whatAServiceAsksForIsExplained() throws {
+        try datapath.program([Scene.special], Resolver.Options(masquerade: .kubeProxy))
+        let report = try inspector.service(ServiceSelector("shop/special")).text(.normal)
+        #expect(
+            report.split(separator: "\n\n")[0] == """
+                Service shop/special/TCP, id 6, 0 flows
+                  FRONTEND              KIND          SCOPE     NEW CONNECTIONS     OPTIONS
+                  198.18.0.14:443/TCP   ClusterIP     external  1 backend of set 7  masquerade
+                  198.18.0.14:443/TCP   ClusterIP     internal  1 backend of set 7
+                  203.0.113.14:443/TCP  LoadBalancer  external  1 backend of set 7  source-ranges,masquerade,dsr
+                  203.0.113.14:443/TCP  LoadBalancer  internal  1 backend of set 7  source-ranges,masquerade
+                  source-ranges: only 198.18.2.0/24, 198.18.4.0/24 may connect
+                  affinity: a client stays with its backend for 600 s after its last new connection
+                """)
+        let wide = rows(try inspector.services().text(.wide)).filter { $0.first == "shop/special" }
+        #expect(wide.count == 2 && wide[1].contains("affinity,source-ranges,masquerade,dsr"))
     }
 
     @Test func backendsWithSharesFlowsAndServices() throws {

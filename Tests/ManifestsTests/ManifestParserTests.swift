@@ -4,11 +4,14 @@ import Testing
 
 @Suite struct ManifestParserTests {
     @Test func everyKind() throws {
-        let text = [serviceYAML, sliceYAML, nodeYAML].joined(separator: "---\n")
+        let text = [serviceYAML, sliceYAML, nodeYAML, serviceCIDRYAML].joined(separator: "---\n")
         let parsed = try parse(text)
         #expect(
-            parsed.items.map(\.object) == [.service(sampleService), .endpointSlice(sampleSlice), .node(sampleNode)])
-        #expect(parsed.items.map(\.line) == [1, 34, 57])
+            parsed.items.map(\.object) == [
+                .service(sampleService), .endpointSlice(sampleSlice), .node(sampleNode),
+                .serviceCIDR(sampleServiceCIDR),
+            ])
+        #expect(parsed.items.map(\.line) == [1, 35, 58, 71])
         #expect(parsed.notes.isEmpty)
     }
 
@@ -148,6 +151,15 @@ import Testing
         let found = try #require(problem(sliceYAML.replacing(old, with: new)))
         #expect(found.line == line && found.path == path, "\(found)")
         #expect(found.message.contains(message), "\(found)")
+    }
+
+    @Test(arguments: [
+        ("cidrs: [203.0.113.0/24, \"2001:db8::/112\"]", "cidrs: [203.0.113.0]", "spec.cidrs[0]", "prefix"),
+        ("spec:\n", "status:\n", "spec", "missing"),
+    ])
+    func brokenServiceCIDRs(_ old: String, _ new: String, _ path: String, _ message: String) throws {
+        let found = try #require(problem(serviceCIDRYAML.replacing(old, with: new)))
+        #expect(found.path == path && found.message.contains(message), "\(found)")
     }
 
     @Test func notText() throws {

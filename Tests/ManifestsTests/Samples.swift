@@ -10,6 +10,7 @@ let serviceYAML = """
       creationTimestamp: 2026-01-31T12:00:00Z
       labels:
         service.kubernetes.io/service-proxy-name:
+      annotations: {needletail.io/forwarding: dsr}
     spec:
       type: LoadBalancer
       clusterIPs: [203.0.113.1, "2001:db8::1"]
@@ -79,6 +80,18 @@ let nodeYAML = """
 
     """
 
+let serviceCIDRYAML = """
+    apiVersion: networking.k8s.io/v1
+    kind: ServiceCIDR
+    metadata:
+      name: kubernetes
+    spec:
+      cidrs: [203.0.113.0/24, "2001:db8::/112"]
+
+    """
+
+let sampleServiceCIDR = ServiceCIDR(name: "kubernetes", cidrs: ["203.0.113.0/24", "2001:db8::/112"])
+
 let sampleService = Service(
     name: ObjectName(namespace: "default", name: "web"), uid: "0b5f", creationTimestamp: 1_769_860_800, proxyName: "",
     type: .loadBalancer, clusterIP: "203.0.113.1", clusterIPs: ["203.0.113.1", "2001:db8::1"],
@@ -88,7 +101,8 @@ let sampleService = Service(
     ], externalTrafficPolicy: .local, internalTrafficPolicy: .local, sessionAffinity: .clientIP(timeoutSeconds: 600),
     loadBalancerIngress: [
         LoadBalancerIngress(ip: "203.0.113.3", ipMode: "VIP"), LoadBalancerIngress(hostname: "lb.example.com"),
-    ], loadBalancerSourceRanges: ["198.18.0.0/15"], healthCheckNodePort: 32000)
+    ], loadBalancerSourceRanges: ["198.18.0.0/15"], healthCheckNodePort: 32000,
+    forwarding: "dsr")
 
 let sampleSlice = EndpointSlice(
     name: ObjectName(namespace: "shop", name: "web-1"), serviceName: "web", addressType: "IPv4",

@@ -3,6 +3,7 @@ public import NeedletailABI
 internal import NetTypes
 public import Planning
 public import Resolver
+internal import ServiceModel
 
 /// A write, or a state, that breaks a rule.
 public struct Violation: Error, CustomStringConvertible {
@@ -36,13 +37,28 @@ public struct ModelMaps: Sendable {
             tables[table.line] = table
         case .set(let id, let record): try judge(id, record)
         case .frontend(let key, let record): try judge(key, record)
+        case .range(let id, let prefix, let isAllowed): try judge(id, prefix, isAllowed)
+        case .address(let address, let flags): try judge(address, flags)
         }
         image.apply(write)
     }
 
     /// The answer of the maps.
     public func answer(_ question: Question) throws -> Answer {
-        guard let record = image.frontends[question.key], !record.flags.contains(.retired) else { return .notAService }
+        if let record = image.frontends[question.key], record.flags.contains(.sourceRanges),
+            image.ranges[record.service]?.contains(where: { $0.contains(question.source) }) != true
+        {
+            return .outOfRange
+        }
+        return try answerToAll(question)
+    }
+
+    /// The same, without regard to ranges.
+    func answerToAll(_ question: Question) throws -> Answer {
+        guard let record = image.frontends[question.key] else {
+            return image.addresses[question.key.address]?.contains(.clusterIP) == true ? .unknownPort : .notAService
+        }
+        guard !record.flags.contains(.retired) else { return .notAService }
         switch question.scope == .external ? record.external : record.internal {
         case .refuse(let code): return .refused(code)
         case .set(let id):
@@ -76,7 +92,13 @@ public struct ModelMaps: Sendable {
         var keys = Set(image.frontends.keys)
         for state in states { keys.formUnion(state.frontends.keys) }
         return keys.sorted().flatMap { key in
-            [Question(key: key, scope: .external), Question(key: key, scope: .internal)]
+            let isRestricted =
+                image.frontends[key]?.flags.contains(.sourceRanges) == true
+                || states.contains { $0.frontends[key]?.allowedSources != nil }
+            let sources = World.sources(key.address.family)
+            return (isRestricted ? sources : [sources[0]]).flatMap { source in
+                [Scope.external, .internal].map { Question(key: key, scope: $0, source: source) }
+            }
         }
     }
 
@@ -91,7 +113,11 @@ public struct ModelMaps: Sendable {
     public func check(_ desired: DesiredState) throws {
         for question in questions(desired) {
             let (actual, wanted) = (try answer(question), desired.answer(question))
-            guard actual == wanted else { throw Violation("\(question): is \(actual), should be \(wanted)") }
+            // A frontend that is retired passes what an unknown port refuses.
+            let isRetired = image.frontends[question.key]?.flags.contains(.retired) == true
+            guard actual == wanted || (isRetired && wanted == .unknownPort) else {
+                throw Violation("\(question): is \(actual), should be \(wanted)")
+            }
         }
         var active: Set<TransportEndpoint> = []
         for frontend in desired.frontends.values {
@@ -102,6 +128,15 @@ public struct ModelMaps: Sendable {
             for answer in [frontend.external, frontend.internal] {
                 active.formUnion(answer.backendSet.members.map(\.endpoint))
             }
+            guard record.flags == flags(frontend), record.affinity == affinity(frontend) else {
+                throw Violation("\(frontend.key) is \(record), not \(frontend)")
+            }
+            guard let allowed = frontend.allowedSources else { continue }
+            let ranges = (image.ranges[record.service] ?? []).filter { $0.family == frontend.key.address.family }
+            guard ranges == Set(allowed) else { throw Violation("\(frontend.key) lets in \(ranges), not \(allowed)") }
+        }
+        guard image.addresses == desired.addresses else {
+            throw Violation("addresses are \(image.addresses), not \(desired.addresses)")
         }
         for (id, backend) in image.backends where backend.state != .gone {
             let wanted: BackendState =
@@ -119,6 +154,12 @@ public struct ModelMaps: Sendable {
         guard Set(image.frontends.keys) == Set(desired.frontends.keys) else { throw Violation("frontends leaked") }
         guard Set(image.sets.keys) == sets else { throw Violation("sets leaked") }
         guard Set(image.services.keys) == services else { throw Violation("services leaked") }
+        var ranges: [ServiceID: Set<CIDR>] = [:]
+        for frontend in desired.frontends.values where frontend.allowedSources?.isEmpty == false {
+            guard let id = image.frontends[frontend.key]?.service else { continue }
+            ranges[id, default: []].formUnion(frontend.allowedSources ?? [])
+        }
+        guard image.ranges == ranges else { throw Violation("ranges are \(image.ranges), not \(ranges)") }
         guard image.backends.values.allSatisfy({ desired.backends.contains($0.endpoint) && $0.state != .gone }) else {
             throw Violation("backends leaked")
         }
@@ -129,6 +170,52 @@ public struct ModelMaps: Sendable {
 }
 
 extension ModelMaps {
+    private func flags(_ frontend: Frontend) -> FrontendFlags {
+        var flags: FrontendFlags =
+            switch frontend.kind {
+            case .clusterIP: .clusterIP
+            case .nodePort: .nodePort
+            case .loadBalancer: .loadBalancer
+            case .externalIP: .externalIP
+            }
+        if frontend.allowedSources != nil { flags.insert(.sourceRanges) }
+        if frontend.masquerade.external { flags.insert(.masqueradeExternal) }
+        if frontend.masquerade.internal { flags.insert(.masqueradeInternal) }
+        if frontend.forwarding == .dsr { flags.insert(.dsr) }
+        return flags
+    }
+
+    private func affinity(_ frontend: Frontend) -> UInt32 {
+        if case .clientIP(let seconds) = frontend.affinity { UInt32(seconds) } else { 0 }
+    }
+
+    private func judge(_ id: ServiceID, _ prefix: CIDR, _ isAllowed: Bool) throws {
+        guard image.services[id] != nil else { throw Violation("range \(prefix) of no service, \(id)") }
+        let present = image.ranges[id]?.contains(prefix) == true
+        guard present != isAllowed else { throw Violation("range \(prefix) of \(id) is \(present) already") }
+        let held = image.ranges.values.reduce(0) { $0 + $1.count { $0.family == prefix.family } }
+        guard !isAllowed || held < image.capacity.ranges else { throw Violation("range \(prefix) does not fit") }
+    }
+
+    private func judge(_ address: IPAddress, _ flags: AddressFlags?) throws {
+        guard flags?.isEmpty != true, flags != image.addresses[address] else {
+            throw Violation("\(address) is made \(flags as Any) from \(image.addresses[address] as Any)")
+        }
+        let held = image.addresses.keys.count { $0.family == address.family && $0 != address }
+        guard held < image.capacity.frontends else { throw Violation("\(address) does not fit") }
+    }
+
+    /// What the frontends of an address make it.
+    func truth(of address: IPAddress) -> AddressFlags {
+        var flags: AddressFlags = []
+        for (key, record) in image.frontends where key.address == address && !record.flags.contains(.retired) {
+            if record.flags.contains(.clusterIP) { flags.insert(.clusterIP) }
+            if record.flags.contains(.loadBalancer) { flags.insert(.loadBalancer) }
+            if !record.sets.isEmpty { flags.insert(.endpoints) }
+        }
+        return flags
+    }
+
     private func lines(_ table: SlotTable) -> Range<UInt32> {
         Self.lines(table.line, table.slots, UInt32(table.ids.count))
     }
@@ -142,6 +229,7 @@ extension ModelMaps {
         guard (1...image.capacity.services).contains(Int(id.rawValue)) else { throw Violation("service id \(id)") }
         guard let name else {
             if image.frontends.values.contains(where: { $0.service == id }) { throw Violation("\(id) is in use") }
+            if image.ranges[id] != nil { throw Violation("\(id) has ranges") }
             return
         }
         if let present = image.services[id] { throw Violation("service \(id) is \(present), not \(name)") }

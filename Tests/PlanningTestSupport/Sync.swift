@@ -1,4 +1,4 @@
-public import NetTypes
+internal import NetTypes
 public import Planning
 public import Resolver
 
@@ -8,21 +8,24 @@ public struct Transition: Sendable {
     public let questions: [Question]
     /// The answers before.
     public let before: [Question: Answer]
+    private let maps: ModelMaps
     private let desired: DesiredState
 
     /// From what the maps hold to what is desired.
     public init(from maps: ModelMaps, to desired: DesiredState) throws {
         questions = maps.questions(desired)
         before = try maps.answers(questions)
+        self.maps = maps
         self.desired = desired
     }
 
     /// Rule 1 (design section 4): the answer is the old one or the new one. So a packet is refused only where the old
-    /// or the new state refuses it, and never where both have backends.
+    /// or the new state refuses it, and never where both have backends. And a source is let in only where the old or the
+    /// new state lets it in.
     public func check(_ maps: ModelMaps) throws {
         for question in questions {
             let answer = try maps.answer(question)
-            guard answer == before[question] || answer == desired.answer(question) else {
+            guard try isAllowed(answer, question) else {
                 throw Violation(
                     """
                     \(question) is answered \(answer), neither as before, \(before[question] as Any), nor as desired, \
@@ -30,14 +33,34 @@ public struct Transition: Sendable {
                     """)
             }
         }
+        let wanted = desired.addresses
+        for (address, flags) in maps.image.addresses {
+            let steady = (self.maps.image.addresses[address] ?? []).intersection(wanted[address] ?? [])
+            guard flags.subtracting(steady).isSubset(of: maps.truth(of: address)) else {
+                throw Violation("\(address) is said to be \(flags), and is \(maps.truth(of: address))")
+            }
+        }
     }
 
-    /// Where a new flow may go at any time of the transition; `nil` among them stands for being refused or passed on.
-    public func destinations(_ question: Question) -> (endpoints: Set<TransportEndpoint>, mayFail: Bool) {
-        let answers = [before[question] ?? .notAService, desired.answer(question)]
-        return (
-            answers.reduce(into: []) { $0.formUnion($1.endpoints) }, answers.contains { $0.endpoints.isEmpty }
-        )
+    private func isAllowed(_ answer: Answer, _ question: Question) throws -> Bool {
+        let (old, new) = (before[question], desired.answer(question))
+        switch answer {
+        case old, new: return true
+        // Between the ranges of one Service and those of another a frontend may let in nobody.
+        case .outOfRange: return changesOwner(question.key)
+        // A frontend that is retired passes what an unknown port refuses, and so does an address that is no ClusterIP
+        // any more before its new frontends are there.
+        case .notAService where new == .unknownPort || old == .unknownPort: return true
+        // Ranges and backends may change one after the other.
+        default:
+            let known = [try maps.answerToAll(question), desired.answerToAll(question)]
+            return known.contains(answer) && !(old == .outOfRange && new == .outOfRange)
+        }
+    }
+
+    private func changesOwner(_ key: TransportEndpoint) -> Bool {
+        guard let record = maps.image.frontends[key], let frontend = desired.frontends[key] else { return false }
+        return maps.image.services[record.service] != frontend.servicePort
     }
 }
 

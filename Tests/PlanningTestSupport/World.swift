@@ -17,6 +17,10 @@ public struct World: Sendable {
         var endpoints: [TransportEndpoint: Status] = [:]
         var externalReachesRemote = false
         var localPolicy = false
+        var ranges: [IPFamily: [CIDR]] = [:]
+        var affinity = SessionAffinity.none
+        var masquerade = Masquerade.never
+        var forwarding = Forwarding.snat
     }
 
     /// How many there may be of each kind.
@@ -27,6 +31,8 @@ public struct World: Sendable {
         public var frontends = 10
         /// Endpoints of each family and protocol.
         public var endpoints = 9
+        /// Whether packets may need a way out of the node: to remote backends from outside, or masqueraded.
+        public var needsRoutes = true
 
         /// Small numbers.
         public init() {}
@@ -50,7 +56,7 @@ public struct World: Sendable {
     private mutating func mutate(_ random: inout SeededGenerator) {
         let index = random.below(limits.services)
         let workload = workloads[index]
-        switch random.below(13) {
+        switch random.below(15) {
         case 0...2: assignFrontend(to: index, &random)
         case 3: if let key = owners.keys.sorted().randomElement(using: &random) { owners[key] = nil }
         case 4, 5: addEndpoint(to: index, &random)
@@ -64,8 +70,18 @@ public struct World: Sendable {
         case 10: copyEndpoints(to: index, &random)
         case 11 where random.below(3) == 0: remove(index)
         case 11: workloads[index]?.endpoints.removeAll()
+        case 12:
+            for family in IPFamily.allCases {
+                let some = Self.prefixes(family).filter { _ in random.below(2) == 0 }
+                workloads[index]?.ranges[family] = random.below(3) == 0 ? nil : some
+            }
+        case 13:
+            workloads[index]?.affinity = random.below(2) == 0 ? .none : .clientIP(timeoutSeconds: 60)
+            let masquerade = Masquerade(external: random.below(2) == 0, internal: random.below(2) == 0)
+            workloads[index]?.masquerade = limits.needsRoutes ? masquerade : .never
+            workloads[index]?.forwarding = random.below(2) == 0 ? .snat : .dsr
         default:
-            workloads[index]?.externalReachesRemote = random.below(2) == 0
+            workloads[index]?.externalReachesRemote = random.below(2) == 0 && limits.needsRoutes
             workloads[index]?.localPolicy = random.below(2) == 0
         }
     }
@@ -137,21 +153,43 @@ public struct World: Sendable {
             let local = BackendSet(usable.members.filter(\.isLocal))
             let reachable = workload.externalReachesRemote ? usable : local
             let refusal: Refusal =
-                usable.isEmpty ? .noEndpoints : workload.localPolicy ? .noLocalEndpointsExternal : .noLocalBackend
+                usable.isEmpty ? .noEndpoints : workload.localPolicy ? .noLocalEndpointsExternal : .loopback
             frontends.append(
                 Frontend(
                     key: key, kind: owner.kind, servicePort: workload.name,
                     external: reachable.isEmpty ? .refused(refusal) : .backends(reachable),
-                    internal: usable.isEmpty ? .refused(.noEndpoints) : .backends(usable)))
+                    internal: usable.isEmpty ? .refused(.noEndpoints) : .backends(usable),
+                    allowedSources: owner.kind == .loadBalancer ? workload.ranges[key.address.family] : nil,
+                    affinity: workload.affinity, masquerade: workload.masquerade, forwarding: workload.forwarding))
         }
-        return DesiredState(frontends: frontends, backends: Set(workloads.values.flatMap(\.endpoints.keys)))
+        var serving: [ServicePortName: Set<TransportEndpoint>] = [:]
+        for workload in workloads.values { serving[workload.name] = Set(workload.endpoints.keys) }
+        return DesiredState(frontends: frontends, serving: serving)
+    }
+
+    /// Where clients are.
+    public static func sources(_ family: IPFamily) -> [IPAddress] { [1, 65, 129].map { client(family, $0) } }
+
+    /// What Services may let in: of the clients the first two, the first, the second, the first alone, none.
+    static func prefixes(_ family: IPFamily) -> [CIDR] {
+        let host = family.bitWidth
+        return [(0, host - 7), (0, host - 6), (64, host - 6), (1, host), (192, host - 6)].compactMap {
+            CIDR(client(family, $0), length: $1)
+        }
+    }
+
+    private static func client(_ family: IPFamily, _ number: Int) -> IPAddress {
+        family == .v4
+            ? IPAddress(v4: 0xCB00_7100 + UInt32(number))
+            : IPAddress(v6: 0x2001_0DB8 << 96 | 0xC << 32 | UInt128(number))
     }
 
     /// A frontend of the documentation ranges.
     public static func frontend(
         _ number: Int, _ family: IPFamily, _ transport: TransportProtocol
     ) -> TransportEndpoint {
-        TransportEndpoint(address(family, v4: 0xC000_0200, v6: 0xF, number), 80 + UInt16(number % 3), transport)
+        // Two to an address, of different kinds.
+        TransportEndpoint(address(family, v4: 0xC000_0200, v6: 0xF, number / 2), 80 + UInt16(number % 3), transport)
     }
 
     /// An endpoint of the benchmark and documentation ranges.

@@ -17,16 +17,18 @@ import Testing
         case .slots: capacity.lines = size
         case .backends: capacity.backends = size
         case .services: capacity.services = size
+        case .ranges4, .ranges6: capacity.ranges = size
         }
         return capacity
     }
 
-    /// Ten services in one family, each with two backends of its own.
+    /// Ten services in one family, each with two backends and a source range of its own.
     private static func state(_ family: IPFamily, services: Range<Int>) -> DesiredState {
         let frontends = services.map { number in
             simpleFrontend(
                 number, [World.backend(2 * number, family, .tcp), World.backend(2 * number + 1, family, .tcp)],
-                family: family)
+                family: family, kind: .loadBalancer,
+                ranges: [CIDR(World.sources(family)[0], length: family.bitWidth - number)].compactMap { $0 })
         }
         return DesiredState(
             frontends: frontends, backends: Set(frontends.flatMap { $0.internal.backendSet.members.map(\.endpoint) }))
@@ -39,6 +41,8 @@ import Testing
         (.slots, .v4, 6 * 17 + 5, (6 * 17 + 5) * 16, "nt_slots", "--max-slots"),
         (.backends, .v6, 14, 14, "nt_backends", "--max-backends"),
         (.services, .v4, 6, 6, "nt_services", "--max-services"),
+        (.ranges4, .v4, 6, 6, "nt_ranges4", "--max-source-ranges"),
+        (.ranges6, .v6, 6, 6, "nt_ranges6", "--max-source-ranges"),
     ])
     func `A full map is named, what fits is programmed, and room later completes it`(
         resource: CapacityProblem.Resource, family: IPFamily, size: Int, reported: Int, map: String, setting: String
@@ -90,10 +94,15 @@ import Testing
         let second = world.desired
         // `sync` checks after each write that every answer is the old one or the new one.
         let plan = try maps.sync(to: second).plan
+        let questions = maps.questions(second)
         let missing: [Frontend] = try second.frontends.values.filter { frontend in
-            try [Scope.external, .internal].contains { scope in
-                let question = Question(key: frontend.key, scope: scope)
-                return try maps.answer(question) != second.answer(question)
+            guard let record = maps.image.frontends[frontend.key] else { return true }
+            let ranges = maps.image.ranges[record.service, default: []].filter {
+                $0.family == frontend.key.address.family
+            }
+            if let allowed = frontend.allowedSources, ranges != Set(allowed) { return true }
+            return try questions.contains {
+                try $0.key == frontend.key && maps.answer($0) != second.answer($0)
             }
         }
         #expect(plan.problems.isEmpty || !missing.isEmpty)
@@ -124,6 +133,10 @@ import Testing
         case .slots: image.sets.values.reduce(0) { $0 + $1.lines }
         case .backends: image.backends.count + 1
         case .services: image.services.count
+        case .ranges4, .ranges6:
+            IPFamily.allCases.map { family in
+                image.ranges.values.reduce(0) { $0 + $1.count { $0.family == family } }
+            }.max() ?? 0
         }
     }
 }

@@ -68,12 +68,17 @@ private struct Life {
         let transition = try Transition(from: maps, to: DesiredState())
         for write in writes.prefix(end) {
             try maps.perform(write)
-            for question in transition.questions where try maps.answer(question) != transition.before[question] {
-                throw Violation("\(question) has another answer after \(write)")
+            for question in transition.questions {
+                let (old, new) = (transition.before[question], try maps.answer(question))
+                // Without its last frontend a port of a ClusterIP is one that nobody knows.
+                guard new == old || (old == .notAService && new == .unknownPort) else {
+                    throw Violation("\(question) has another answer after \(write)")
+                }
             }
             try checkFlows()
         }
-        if end >= writes.count {
+        // While something does not fit, the tables that were there before say what is in use: they may have gone by now.
+        if end >= writes.count, isComplete {
             let rest = Planner.reclaim(maps.image, candidates: candidates, inUse: try usage())
             #expect(rest.isEmpty, "what can be freed is freed at once")
         }
@@ -86,7 +91,8 @@ private struct Life {
         var random = SeededGenerator(seed: seed)
         var world = World()
         var life = Life(
-            maps: ModelMaps(capacity: MapCapacity(frontends: 24, sets: 24, lines: 600, backends: 48, services: 10)))
+            maps: ModelMaps(
+                capacity: MapCapacity(frontends: 24, sets: 24, lines: 600, backends: 48, services: 10, ranges: 8)))
         for _ in 0..<40 {
             switch random.below(6) {
             case 0, 1:

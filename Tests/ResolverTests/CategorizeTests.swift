@@ -69,7 +69,7 @@ import Testing
         service.internalTrafficPolicy = row.internal
         service.externalTrafficPolicy = row.external
         let slices = [slice(row.endpoints.split(separator: " ").map(String.init))]
-        let resolved = full.resolve(service, slices: slices, context: context)
+        let resolved = resolver.resolve(service, slices: slices, context: context)
         let clusterIP = try #require(resolved.frontend(.clusterIP))
         #expect(clusterIP.internal.short == row.clusterIP)
         #expect(clusterIP.external == clusterIP.internal)
@@ -80,24 +80,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("1L 2R", "1"), ("2R", "noLocalBackend"), ("", "noEndpoints"), ("1L@b 2R@a", "1"), ("1Lt 2R", "1"),
-        ("1Ld 2R", "noLocalBackend"), ("1Lt 2Rt", "1"), ("1Ln 2R", "noLocalBackend"),
-    ])
-    func outsideReachesOnlyThisNode(_ endpoints: String, _ expected: String) {
-        let slices = [slice(endpoints.split(separator: " ").map(String.init))]
-        let resolved = cut.resolve(fullService(), slices: slices, context: context)
-        let whole = full.resolve(fullService(), slices: slices, context: context)
-        for frontend in resolved.frontends { #expect(frontend.external.short == expected) }
-        #expect(resolved.frontends.map(\.internal) == whole.frontends.map(\.internal))
-        #expect(resolved.servingBackends == whole.servingBackends)
-    }
-
     @Test(arguments: ["2R", "2Rt", "1Ln 2Rt"]) func internalLocalAloneNeedsNoClusterSet(_ endpoints: String) throws {
         var service = plainService()
         service.internalTrafficPolicy = .local
         let slices = [slice(endpoints.split(separator: " ").map(String.init))]
-        let resolved = full.resolve(service, slices: slices, context: context)
+        let resolved = resolver.resolve(service, slices: slices, context: context)
         #expect(try #require(resolved.frontend(.clusterIP)).internal.short == "noLocalEndpointsInternal")
     }
 
@@ -105,10 +92,10 @@ import Testing
         var service = plainService()
         service.externalTrafficPolicy = .local
         service.loadBalancerIngress = [LoadBalancerIngress(ip: "203.0.113.3")]
-        var resolved = full.resolve(service, slices: [slice(["1L", "2R"])], context: context)
+        var resolved = resolver.resolve(service, slices: [slice(["1L", "2R"])], context: context)
         #expect(try #require(resolved.frontend(.loadBalancer)).external.short == "1 2")
         service.externalIPs = ["203.0.113.2"]
-        resolved = full.resolve(service, slices: [slice(["1L", "2R"])], context: context)
+        resolved = resolver.resolve(service, slices: [slice(["1L", "2R"])], context: context)
         #expect(try #require(resolved.frontend(.loadBalancer)).external.short == "1")
     }
 
@@ -116,24 +103,25 @@ import Testing
         let nobody = NodeContext(nodeName: "")
         var nameless = slice(["1R@a", "2R@b"])
         nameless.endpoints[0].nodeName = ""
-        let resolved = cut.resolve(plainService(), slices: [nameless], context: nobody)
-        let frontend = try #require(resolved.frontend(.clusterIP))
-        #expect(frontend.internal.short == "1 2")
-        #expect(frontend.external.short == "noLocalBackend")
+        var service = fullService()
+        service.externalTrafficPolicy = .local
+        let resolved = resolver.resolve(service, slices: [nameless], context: nobody)
+        #expect(try #require(resolved.frontend(.clusterIP)).internal.short == "1 2")
+        #expect(try #require(resolved.frontend(.loadBalancer)).external.short == "noLocalEndpointsExternal")
     }
 
     @Test func refusalsThatTellAndThatDoNot() {
         #expect(Refusal.noEndpoints.verdict == .reject)
-        for refusal in [Refusal.noLocalBackend, .noLocalEndpointsExternal, .noLocalEndpointsInternal] {
+        for refusal in [Refusal.loopback, .noLocalEndpointsExternal, .noLocalEndpointsInternal] {
             #expect(refusal.verdict == .drop)
         }
     }
 
     @Test func notesSayWhy() {
         let port = ServicePortName(service: web, port: "", transport: .tcp)
-        let zone = full.resolve(plainService(), slices: [slice(["1R@a", "2R@b"])], context: context)
+        let zone = resolver.resolve(plainService(), slices: [slice(["1R@a", "2R@b"])], context: context)
         #expect(zone.notes == [.topology(port, .v4, .sameZone)])
-        let dying = cut.resolve(plainService(), slices: [slice(["1Lt", "2Rt"])], context: context)
-        #expect(dying.notes == [.terminatingFallback(port, .v4, .cluster), .externalScopeCutToLocal(port, .v4)])
+        let dying = resolver.resolve(plainService(), slices: [slice(["1Lt", "2Rt"])], context: context)
+        #expect(dying.notes == [.terminatingFallback(port, .v4, .cluster)])
     }
 }

@@ -6,7 +6,7 @@ import Testing
 /// Slices and duplicates: section 2.2.
 @Suite struct EndpointMergeTests {
     private func clusterSet(_ slices: [EndpointSlice], _ service: Service = plainService()) -> String? {
-        full.resolve(service, slices: slices, context: context).frontend(.clusterIP)?.internal.short
+        resolver.resolve(service, slices: slices, context: context).frontend(.clusterIP)?.internal.short
     }
 
     @Test func slicesAreMergedInAnyOrder() {
@@ -32,7 +32,7 @@ import Testing
         ]
         var service = plainService()
         service.ports = [ServicePort(name: "http", port: 80)]
-        let resolved = full.resolve(service, slices: slices, context: context)
+        let resolved = resolver.resolve(service, slices: slices, context: context)
         let members = try #require(resolved.frontend(.clusterIP)).internal.backendSet.members.map(\.endpoint)
         #expect(members == [key("198.18.0.1", 8080), key("198.18.0.1", 9090), key("198.18.0.2", 9090)])
     }
@@ -50,7 +50,7 @@ import Testing
                 ports: [EndpointPort(name: "dns-tcp", port: 5353), EndpointPort(name: "x", port: 80)]),
             slice(["3R"], name: "c", ports: [EndpointPort(name: "metrics", protocolName: "UDP", port: 8080)]),
         ]
-        let resolved = full.resolve(service, slices: slices, context: context)
+        let resolved = resolver.resolve(service, slices: slices, context: context)
         #expect(resolved.frontend("203.0.113.1", 53, .udp)?.internal.short == "1")
         #expect(resolved.frontend("203.0.113.1", 53, .tcp)?.internal.short == "2")
         #expect(resolved.frontend("203.0.113.1", 8080)?.internal.short == "noEndpoints")
@@ -68,7 +68,7 @@ import Testing
         unlabelled.serviceName = ""
         for unused in [headless, other, names, unlabelled] {
             #expect(clusterSet([unused]) == "noEndpoints")
-            let resolved = full.resolve(plainService(), slices: [unused], context: context)
+            let resolved = resolver.resolve(plainService(), slices: [unused], context: context)
             #expect(resolved.problems.isEmpty && resolved.servingBackends.isEmpty)
         }
     }
@@ -81,7 +81,7 @@ import Testing
 
     @Test func portsWithoutNameOrNumberAreSkipped() {
         let ports = [EndpointPort(name: nil, port: 80), EndpointPort(port: nil), EndpointPort(port: 0)]
-        let resolved = full.resolve(plainService(), slices: [slice(["1R"], ports: ports)], context: context)
+        let resolved = resolver.resolve(plainService(), slices: [slice(["1R"], ports: ports)], context: context)
         #expect(resolved.frontend(.clusterIP)?.internal.short == "noEndpoints")
         #expect(resolved.problems.isEmpty)
     }
@@ -90,8 +90,9 @@ import Testing
         let states = ["1L", "2Rn", "3Ru", "4Rt", "5Rd", "6Rp"]
         var service = plainService()
         service.internalTrafficPolicy = .local
-        let resolved = full.resolve(service, slices: [slice(states)], context: context)
-        #expect(resolved.servingBackends == Set([1, 2, 4, 6].map { key("198.18.0.\($0)", 8080) }))
+        let resolved = resolver.resolve(service, slices: [slice(states)], context: context)
+        let port = ServicePortName(service: web, port: "", transport: .tcp)
+        #expect(resolved.serving == [port: Set([1, 2, 4, 6].map { key("198.18.0.\($0)", 8080) })])
     }
 
     @Test func whatIsWrongInASliceDoesNotHarmTheRest() {
@@ -101,7 +102,7 @@ import Testing
         broken.endpoints[2].addresses = ["2001:db8::1"]
         broken.endpoints[3].addresses = ["127.0.0.1"]
         broken.ports += [EndpointPort(name: "a", port: 70_000), EndpointPort(name: "b", protocolName: "QUIC", port: 1)]
-        let resolved = full.resolve(plainService(), slices: [broken], context: context)
+        let resolved = resolver.resolve(plainService(), slices: [broken], context: context)
         #expect(resolved.frontend(.clusterIP)?.internal.short == "5")
         #expect(
             resolved.problems.map(\.path) == [

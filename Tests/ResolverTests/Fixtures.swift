@@ -10,10 +10,7 @@ let context = NodeContext(
     nodePortAddresses: ["192.0.2.10", "2001:db8:1::10", "127.0.0.1", "::1"].compactMap { IPAddress($0) },
     nodeAddresses: [IPAddress("192.0.2.10")].compactMap { $0 })
 
-/// What Kubernetes itself would have, without the cut to local backends.
-let full = Resolver(options: .init(externalScopeLocalOnly: false, withholdsRestrictedSources: false))
-/// What the datapath can do without source NAT.
-let cut = Resolver(options: .init(externalScopeLocalOnly: true))
+let resolver = Resolver()
 
 /// An endpoint in short: number, L(ocal) or R(emote), state, hints. `3Rt@a,b#node-1` is 198.18.0.3 on another node,
 /// serving while terminating, hinted for zones a and b and for node-1.

@@ -5,7 +5,7 @@ import Testing
 
 /// Which Services are balanced, and at which addresses: sections 2.1, 2.6, 2.7.
 @Suite struct FrontendTests {
-    private func resolve(_ service: Service, _ resolver: Resolver = full) -> ResolvedService {
+    private func resolve(_ service: Service, _ resolver: Resolver = resolver) -> ResolvedService {
         resolver.resolve(service, slices: [slice(["1L", "2R"]), slice(["3R"], name: "6", v6: true)], context: context)
     }
 
@@ -159,18 +159,63 @@ import Testing
         }
     }
 
-    @Test func whatTheDatapathCannotEnforceIsWithheldAndReported() {
+    @Test func whatIsNotDoneIsReported() {
         var service = fullService()
+        service.externalTrafficPolicy = .local
+        service.healthCheckNodePort = 32000
+        service.ports.append(ServicePort(name: "s", protocolName: "SCTP", port: 9))
         service.loadBalancerSourceRanges = ["198.18.0.0/16"]
         service.sessionAffinity = .clientIP(timeoutSeconds: 60)
-        let withheld = cut.resolve(service, slices: [slice(["1L"])], context: context)
-        #expect(withheld.frontend(.loadBalancer) == nil)
-        #expect(withheld.frontend(.clusterIP) != nil && withheld.frontend(.externalIP) != nil)
-        #expect(withheld.problems.map(\.path) == ["spec.loadBalancerSourceRanges", "spec.sessionAffinity"])
-        service.loadBalancerSourceRanges = []
-        service.sessionAffinity = .none
-        let open = cut.resolve(service, slices: [slice(["1L"])], context: context)
-        #expect(open.frontend(.loadBalancer) != nil && open.problems.isEmpty)
+        #expect(resolve(service).problems.map(\.path) == ["spec.healthCheckNodePort", "spec.ports"])
+    }
+
+    /// Which sources are rewritten: section 2.5, with the node's own traffic left to its sockets.
+    @Test(
+        arguments: [
+            (.minimal, .cluster, ".. .. .. .."), (.minimal, .local, ".. .. .. .."),
+            (.kubeProxy, .cluster, "E. EI EI EI"), (.kubeProxy, .local, "E. .. .. .."),
+            (.all, .cluster, "EI EI EI EI"), (.all, .local, "EI .. .. .."),
+        ] as [(MasqueradeMode, TrafficPolicy, String)], [TrafficPolicy.cluster, .local])
+    func masquerade(_ row: (MasqueradeMode, TrafficPolicy, String), _ internalPolicy: TrafficPolicy) throws {
+        var service = fullService()
+        service.externalTrafficPolicy = row.1
+        service.internalTrafficPolicy = internalPolicy
+        let resolved = resolve(service, Resolver(options: .init(masquerade: row.0)))
+        let flags = try [FrontendKind.clusterIP, .loadBalancer, .externalIP, .nodePort].map { kind in
+            let masquerade = try #require(resolved.frontend(kind)).masquerade
+            return (masquerade.external ? "E" : ".") + (masquerade.internal ? "I" : ".")
+        }
+        #expect(flags.joined(separator: " ") == row.2)
+    }
+
+    @Test(
+        arguments: [
+            (nil, Forwarding.snat, 0), (nil, .dsr, 3), ("snat", .dsr, 0), ("dsr", .snat, 3), ("DSR", .snat, 0),
+            ("DSR", .dsr, 3), ("", .snat, 0),
+        ] as [(String?, Forwarding, Int)])
+    func forwarding(_ annotation: String?, _ standard: Forwarding, _ direct: Int) {
+        var service = fullService()
+        service.forwarding = annotation
+        let resolved = resolve(service, Resolver(options: .init(forwarding: standard)))
+        #expect(resolved.frontends.count { $0.forwarding == .dsr } == direct)
+        #expect(resolved.frontend(.clusterIP)?.forwarding == .snat)
+        let isGood = annotation.map { $0 == "snat" || $0 == "dsr" } ?? true
+        #expect(
+            resolved.problems.map(\.path) == (isGood ? [] : ["metadata.annotations[needletail.io/forwarding]"]))
+    }
+
+    @Test func nodePortsOnLoopbackAreForTheNodeAlone() throws {
+        var service = fullService()
+        service.clusterIPs = ["203.0.113.1", "2001:db8:2::1"]
+        service.ipFamilies = ["IPv4", "IPv6"]
+        let here = resolve(service, Resolver(options: .init(servesLocalhostNodePorts: true)))
+        for (address, backends) in [("127.0.0.1", "1 2"), ("::1", "3")] {
+            #expect(resolve(service).frontend(address, 30080) == nil)
+            let frontend = try #require(here.frontend(address, 30080))
+            #expect(frontend.internal.short == backends)
+            #expect(frontend.external == .refused(.loopback))
+        }
+        #expect(here.frontends.count == resolve(service).frontends.count + 2)
     }
 
     @Test func healthCheckCountsLocalReadyAddresses() {
@@ -181,7 +226,7 @@ import Testing
         service.ports.append(ServicePort(name: "b", port: 81))
         let ports = [EndpointPort(port: 8080), EndpointPort(name: "b", port: 8081)]
         let slices = [slice(["1L", "2L", "3Lt", "4R", "5Ln"], ports: ports)]
-        let check = full.resolve(service, slices: slices, context: context).healthCheck
+        let check = resolver.resolve(service, slices: slices, context: context).healthCheck
         #expect(check?.port == 32000)
         #expect(check?.localEndpoints == [.v4: 2])
         service.type = .nodePort

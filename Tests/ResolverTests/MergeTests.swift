@@ -12,7 +12,7 @@ import Testing
     }
 
     private func merge(_ services: [Service]) -> DesiredState {
-        full.merge(services.map { full.resolve($0, slices: [], context: context) })
+        resolver.merge(services.map { resolver.resolve($0, slices: [], context: context) })
     }
 
     @Test(
@@ -76,7 +76,7 @@ import Testing
             .upsert(.service(plainService())), .upsert(.endpointSlice(slice(["1L"]))),
             .upsert(.service(claimant("other", "203.0.113.9", created: 1))),
         ])
-        let state = full.resolve(catalog, context: context)
+        let state = resolver.resolve(catalog, context: context)
         #expect(state.services.count == 2)
         #expect(state.frontends[key("203.0.113.1", 80)]?.internal.short == "1")
         #expect(state.backends == [key("198.18.0.1", 8080)])

@@ -23,18 +23,26 @@ import Testing
                     creationTimestamp: Bool.random(using: &random) ? Int64.random(in: 1...3, using: &random) : nil,
                     type: .nodePort, clusterIP: "203.0.113.\(Int.random(in: 1...3, using: &random))",
                     externalIPs: ["203.0.113.\(Int.random(in: 1...9, using: &random))"],
-                    ports: [ServicePort(port: Int.random(in: 80...81, using: &random), nodePort: 30080)])
+                    ports: [
+                        ServicePort(port: Int.random(in: 80...81, using: &random), nodePort: 30080),
+                        ServicePort(name: "u", protocolName: "UDP", port: 53),
+                    ])
+                if random.below(4) == 0 { object.ports.removeLast() }
                 object.clusterIPs = [object.clusterIP]
                 object.ipFamilies = ["IPv4"]
                 let codes = (1...4).filter { _ in Bool.random(using: &random) }.map { "\($0)L" }
-                service = full.resolve(
+                service = resolver.resolve(
                     object,
                     slices: [
                         EndpointSlice(
                             name: name, serviceName: name.name, addressType: "IPv4",
-                            endpoints: codes.map { endpoint($0) }, ports: [EndpointPort(port: 8080)])
+                            endpoints: codes.map { endpoint($0) },
+                            ports: [
+                                EndpointPort(port: 8080), EndpointPort(name: "u", protocolName: "UDP", port: 53),
+                            ])
                     ], context: context)
             }
+            let before = tracker.state.serving
             var changes = DesiredChanges()
             tracker.update(name, service, &changes)
             services[name] = service
@@ -43,11 +51,34 @@ import Testing
                 let count = serving[endpoint, default: 0] + difference
                 serving[endpoint] = count == 0 ? nil : count
             }
-            let whole = full.merge(services.values)
+            let whole = resolver.merge(services.values)
             #expect(tracker.state == whole, "seed \(seed)")
             #expect(known == whole.frontends, "seed \(seed)")
             #expect(Set(serving.keys) == whole.backends, "seed \(seed)")
+            #expect(changes.ended == udp(before).subtracting(udp(whole.serving)), "seed \(seed)")
+            #expect(DesiredChanges(all: whole).serving == serving, "seed \(seed)")
             #expect(tracker.frontendCount == whole.frontends.count)
         }
+    }
+
+    private func udp(_ serving: [ServicePortName: Set<TransportEndpoint>]) -> Set<ServingEndpoint> {
+        Set(
+            serving.filter { $0.key.transport == .udp }.flatMap { port, endpoints in
+                endpoints.map { ServingEndpoint(port: port, endpoint: $0) }
+            })
+    }
+
+    @Test func whatComesBackBeforeItIsPlannedHasNotEnded() {
+        let port = ServicePortName(service: web, port: "", transport: .udp)
+        var served = ResolvedService(name: web)
+        served.serving = [port: [key("198.18.0.1", 53, .udp)]]
+        var tracker = DesiredTracker()
+        var changes = DesiredChanges()
+        tracker.update(web, served, &changes)
+        changes = DesiredChanges()
+        tracker.update(web, ResolvedService(name: web), &changes)
+        #expect(changes.ended == [ServingEndpoint(port: port, endpoint: key("198.18.0.1", 53, .udp))])
+        tracker.update(web, served, &changes)
+        #expect(changes.isEmpty)
     }
 }

@@ -82,4 +82,17 @@ import Testing
         #expect(conditions.isServing == serving)
         #expect(conditions.isTerminating == terminating)
     }
+
+    @Test func rangesOfClusterIPsOfAllServiceCIDRs() {
+        var catalog = Catalog()
+        let first = ServiceCIDR(name: "kubernetes", cidrs: ["203.0.113.0/24", "2001:db8::/112"])
+        let second = ServiceCIDR(name: "more", cidrs: ["192.0.2.0/24", "203.0.113.0/24"])
+        #expect(catalog.apply([.upsert(.serviceCIDR(first))]).serviceCIDRs == ["kubernetes"])
+        #expect(catalog.apply([.upsert(.serviceCIDR(first))]).isEmpty)
+        _ = catalog.apply([.upsert(.serviceCIDR(second))])
+        #expect(catalog.clusterIPRanges.map(\.description) == ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/112"])
+        let name = ObjectName(namespace: "", name: "kubernetes")
+        #expect(!catalog.apply([.delete(.serviceCIDR, name)]).isEmpty)
+        #expect(catalog.clusterIPRanges.map(\.description) == ["192.0.2.0/24", "203.0.113.0/24"])
+    }
 }

@@ -11,12 +11,12 @@ import ServiceModel
 import Synchronization
 import Testing
 
-/// The agent's flags as tests change them.
+/// The agent's flags as tests change them; those without a value have an empty one.
 struct AgentFlags: Sendable {
     var values = [
         "--external-devices": "eth*", "--workload-devices": "nt*", "--node-name": "node", "--max-frontends": "512",
         "--max-sets": "512", "--max-slots": "131072", "--max-backends": "1024", "--max-services": "512",
-        "--max-tcp-flows": "131072", "--max-udp-flows": "131072", "--collect-interval": "1",
+        "--max-tcp-flows": "131072", "--max-udp-flows": "131072", "--collect-interval": "1", "--sockets": "off",
     ]
 
     init(_ changes: [String: String] = [:]) { values.merge(changes) { $1 } }
@@ -100,7 +100,7 @@ final class Cluster: Sendable {
 
     func arguments(_ flags: AgentFlags = AgentFlags()) -> [String] {
         ["--manifests", manifests.path, "--pin-directory", pins.root]
-            + flags.values.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] }
+            + flags.values.sorted { $0.key < $1.key }.flatMap { $0.value.isEmpty ? [$0.key] : [$0.key, $0.value] }
     }
 
     /// Starts the agent and waits until it has attached to the devices.
@@ -155,7 +155,10 @@ final class Cluster: Sendable {
         for file in try manifests.files() {
             _ = catalog.apply(try ManifestParser().parse(file.bytes, file: file.name).items.map { .upsert($0.object) })
         }
-        let context = NodeContext(nodeName: "node", nodePortAddresses: try nodePortAddresses())
+        let node = NodeContext(nodeName: "node", node: catalog.nodes["node"])
+        let context = NodeContext(
+            nodeName: "node", zone: node.zone, nodePortAddresses: try nodePortAddresses(),
+            nodeAddresses: node.nodeAddresses)
         return Resolver().resolve(catalog, context: context)
     }
 

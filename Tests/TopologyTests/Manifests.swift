@@ -32,13 +32,19 @@ struct ServiceManifest: Sendable {
     var number: Int
     var created = "2026-01-01T00:00:00Z"
     var endpoints: [Endpoint]
+    /// The endpoints' port.
+    var targetPort = Self.backendPort
     /// More lines of `spec`.
     var extras: [String] = []
+    /// Annotations of the Service.
+    var annotations: [String: String] = [:]
 
     struct Endpoint: Sendable {
         var addresses: [IPAddress]
         var state = EndpointState.ready
         var node = "node"
+        /// `hints.forZones`.
+        var zones: [String] = []
     }
 
     init(_ name: String = "web", number: Int = 1, endpoints: [Endpoint] = []) {
@@ -74,7 +80,11 @@ struct ServiceManifest: Sendable {
         """
         apiVersion: v1
         kind: Service
-        metadata: {name: \(name), namespace: default, creationTimestamp: "\(created)"}
+        metadata:
+          name: \(name)
+          namespace: default
+          creationTimestamp: "\(created)"
+          annotations: {\(annotations.sorted { $0.key < $1.key }.map { "\($0.key): \"\($0.value)\"" }.joined(separator: ", "))}
         spec:
           type: LoadBalancer
           clusterIPs: [\(both(.clusterIP))]
@@ -99,15 +109,19 @@ struct ServiceManifest: Sendable {
               labels: {kubernetes.io/service-name: \(name)}
             addressType: \(family == .v4 ? "IPv4" : "IPv6")
             ports:
-            - {name: stream, protocol: TCP, port: \(Self.backendPort)}
-            - {name: datagram, protocol: UDP, port: \(Self.backendPort)}
+            - {name: stream, protocol: TCP, port: \(targetPort)}
+            - {name: datagram, protocol: UDP, port: \(targetPort)}
             endpoints:
 
             """
         for endpoint in endpoints {
             for address in endpoint.addresses where address.family == family {
                 text += "- {addresses: [\"\(address)\"], nodeName: \(endpoint.node), "
-                text += "conditions: \(endpoint.state.conditions)}\n"
+                text += "conditions: \(endpoint.state.conditions)"
+                if !endpoint.zones.isEmpty {
+                    text += ", hints: {forZones: [\(endpoint.zones.map { "{name: \($0)}" }.joined(separator: ", "))]}"
+                }
+                text += "}\n"
             }
         }
         return endpoints.isEmpty ? text.replacingOccurrences(of: "endpoints:\n", with: "endpoints: []\n") : text

@@ -261,7 +261,8 @@ struct nt_flow6 {
 /* ---- affinity: LRU hash ---- */
 
 struct nt_affinity_key {
-	struct nt_addr client; /* for sockets: w[0..1] the cookie of their network namespace */
+	/* for sockets: w[0..1] the cookie of their network namespace, w[2..3] all ones */
+	struct nt_addr client;
 	nt_service_id service;
 };
 
@@ -300,6 +301,24 @@ struct nt_device {
 	__be32
 	    addr4[1]; /* the source of what is masqueraded out of it; 0: none, the node's is used */
 	__be32 addr6[4];
+};
+
+/* ---- sockets: what the iterator over their storage tells ---- */
+
+/* A connected UDP socket that was led to a backend; its addresses as sock_diag has them. */
+struct nt_led_socket {
+	__u64 cookie;
+	__u64 netns; /* inode number of its network namespace */
+	struct nt_addr src;
+	struct nt_addr dst;
+	nt_port sport;
+	nt_port dport;
+	__u32 ifindex; /* it is bound to; 0: none */
+	nt_service_id service;
+	nt_backend_id backend;
+	__u16 family; /* AF_INET or AF_INET6, the socket's own */
+	__u8 over;    /* 1: its frontend or its backend is no more what it was */
+	__u8 pad[5];
 };
 
 /* ---- counters: one struct per CPU ---- */
@@ -527,6 +546,7 @@ _Static_assert(sizeof(struct nt_path) == 20, "layout");
 _Static_assert(sizeof(struct nt_affinity_key) == 20, "layout");
 _Static_assert(sizeof(struct nt_fragment_key) == 40, "layout");
 _Static_assert(sizeof(struct nt_device) == 24, "layout");
+_Static_assert(sizeof(struct nt_led_socket) == 72, "layout");
 _Static_assert(sizeof(struct nt_service_stats) == 72, "layout");
 _Static_assert(sizeof(struct nt_event) == 64, "layout");
 _Static_assert(sizeof(struct nt_trace) == 112, "layout");

@@ -8,9 +8,11 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/inet_diag.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 #include <linux/veth.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,10 +20,14 @@
 #include <sys/inotify.h>
 #include <sys/types.h>
 
-// Opens a NETLINK_ROUTE socket (close-on-exec), bound to the multicast groups in the bit mask, with
-// extended acknowledgements. nonblocking is 0 or 1. receive_buffer is in bytes, 0 for the system's
-// default.
-int nt_netlink_open(uint32_t groups, int nonblocking, int receive_buffer);
+// Opens a socket of a netlink protocol (NETLINK_ROUTE and so on; close-on-exec), bound to the
+// multicast groups in the bit mask, with extended acknowledgements. nonblocking is 0 or 1.
+// receive_buffer is in bytes, 0 for the system's default.
+int nt_netlink_open(int protocol, uint32_t groups, int nonblocking, int receive_buffer);
+
+// The same in the network namespace behind a descriptor. The calling thread is back in its own when
+// this returns; the process is aborted should it not get back.
+int nt_netlink_open_in(int network_namespace, int protocol);
 
 // Sends one datagram to the kernel.
 int nt_netlink_send(int fd, const void *bytes, size_t length);
@@ -51,6 +57,25 @@ enum nt_offload {
 // Turns one offload of the named device on (1) or off (0), in the calling thread's network
 // namespace.
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on);
+
+// What an ICMP or ICMPv6 message said about something that a socket had sent.
+struct nt_icmp_error {
+	uint8_t type;
+	uint8_t code;
+	uint8_t family; // AF_INET or AF_INET6
+	uint8_t sender[16];
+	uint32_t information; // the MTU, of messages that tell one
+};
+
+// Takes the oldest error from the queue of a socket with IP_RECVERR or IPV6_RECVERR set. Returns 1;
+// 0 when it was not by ICMP; -EAGAIN when there is none.
+int nt_receive_icmp_error(int fd, struct nt_icmp_error *error);
+
+// Sends a frame, link header and all, out of a device of the calling thread's network namespace.
+int nt_send_frame(int device, const void *bytes, size_t length);
+
+// Loads an XDP program that lets everything pass. Returns its descriptor.
+int nt_load_xdp_pass(void);
 
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
