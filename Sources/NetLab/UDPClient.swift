@@ -65,11 +65,13 @@ public final class UDPClient: Sendable {
 
     /// Makes an unconnected IPv6 socket that is not bound, and may send to IPv4-mapped addresses.
     public init(dualStack host: Host, timeout: Duration = .seconds(3)) throws {
+        family = .v6
         socket = try LabSocket(host, .v6, .udp, timeout: timeout)
     }
 
     /// Makes an unconnected socket that listens on an address of the host, the unspecified one for all.
     public init(_ host: Host, listeningOn address: IPAddress, port: UInt16, timeout: Duration = .seconds(3)) throws {
+        family = address.family
         socket = try LabSocket(host, address.family, .udp, timeout: timeout)
         try socket.bind(address, port)
     }

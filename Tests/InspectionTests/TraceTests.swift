@@ -126,7 +126,8 @@ private final class TraceRig: @unchecked Sendable {
         let slices = [("IPv4", "198.18.1."), ("IPv6", "2001:db8:1::")].map { type, prefix in
             EndpointSlice(
                 name: ObjectName(namespace: "shop", name: "\(name)-\(type.lowercased())"), serviceName: name,
-                addressType: type, endpoints: endpoints.map { Endpoint(addresses: ["\(prefix)\($0.0)"], nodeName: $0.1) },
+                addressType: type,
+                endpoints: endpoints.map { Endpoint(addresses: ["\(prefix)\($0.0)"], nodeName: $0.1) },
                 ports: ports.map { EndpointPort(name: $0.0, protocolName: $0.1, port: 8080) })
         }
         return (service, endpoints.isEmpty ? [] : slices)
@@ -146,7 +147,8 @@ private final class TraceRig: @unchecked Sendable {
     }
 
     /// A client outside, or a pod of this node.
-    func client(_ number: Int, _ family: IPFamily, _ transport: String, port: Int = 40_000) throws -> TransportEndpoint {
+    func client(_ number: Int, _ family: IPFamily, _ transport: String, port: Int = 40_000) throws -> TransportEndpoint
+    {
         try endpoint("\(family == .v4 ? "203.0.113.\(number)" : "[2001:db8:7::\(number)]"):\(port)/\(transport)")
     }
 
@@ -257,7 +259,8 @@ private final class TraceRig: @unchecked Sendable {
     func report(_ frame: [UInt8], _ question: TraceQuestion = TraceQuestion()) throws -> PacketTrace {
         let pins = datapath.pins
         let hex = frame.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        let report = try host.namespace.run { try Inspector(pins: pins).trace([InputPacket(hex: hex)], question) }
+        let packet = try InputPacket(hex: hex)
+        let report = try host.namespace.run { try Inspector(pins: pins).trace([packet], question) }
         return try #require(report.traces.first)
     }
 }
