@@ -104,7 +104,8 @@ public struct FlowView: Encodable, Sendable {
         let note =
             switch entries {
             case .both: ""
-            case .forward: "no reply entry"
+            // Its replies do not pass this node, so there is nothing to be missed.
+            case .forward: flags.contains("dsr") ? "DSR" : "no reply entry"
             case .reply: "no forward entry"
             }
         return [
