@@ -65,7 +65,7 @@ struct WatchingTests {
         let frontend = try #require(datapath.image.frontends[web])
         let record = outcome.record
         #expect(record.service == frontend.service)
-        #expect([record.set] == frontend.sets.filter { .set($0) == frontend.internal })
+        #expect(.set(record.set) == frontend.internal)
         let backend = try #require(datapath.image.backends[record.backend])
         #expect(Packet(outcome.run.output)?.destination == backend.endpoint)
         #expect(record.flags & (NT_TRACE_FRONTEND | NT_TRACE_SLOT) == NT_TRACE_FRONTEND | NT_TRACE_SLOT)
