@@ -60,7 +60,7 @@ import Testing
     }
 
     @Test(
-        "externalTrafficPolicy: Local without a local endpoint drops from outside, not from pods",
+        "externalTrafficPolicy: Local without a local endpoint drops from outside; without any it refuses all",
         arguments: Scene.all)
     func localPolicy(_ scene: Scene) throws {
         try Lab.withLab { lab in
@@ -74,7 +74,10 @@ import Testing
             }
             try apply(objects(scene, .local, []), scene, to: lab)
             let other = scene.request(from: scene.client(2), to: scene.frontend(2))
-            try lab.expect(other, in: scene.ingress, .dropped, .dropNoEndpoints)
+            try lab.beAbleToAnswer()
+            try lab.expect(
+                other, in: scene.ingress, .answered(scene.refusal(of: other)), .dropNoEndpoints,
+                scene.refusalCounter)
         }
     }
 }
