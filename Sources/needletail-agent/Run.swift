@@ -101,6 +101,7 @@ struct DeviceOptions: ParsableArguments {
     var nodeportAddresses: [CIDR]?
 
     @Option(
+        name: .customLong("service-cidrs"),
         help: ArgumentHelp(
             "Prefixes ClusterIPs are taken from: other addresses in them are refused. Four of each family at most.",
             valueName: "cidrs"), transform: FlagValue.servicePrefixes)
