@@ -26,7 +26,8 @@ struct DocumentTests {
         let status = try document(inspector.status())
         #expect(
             keys(status) == [
-                "abiVersion", "agent", "attachments", "counters", "kernel", "pinDirectory", "totals", "traffic",
+                "abiVersion", "agent", "attachments", "counters", "kernel", "pinDirectory", "socketHooks", "totals",
+                "traffic",
             ])
         let agent = try #require(status["agent"] as? [String: Any])
         #expect(
