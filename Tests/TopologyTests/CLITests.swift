@@ -104,6 +104,32 @@ import Testing
         #expect(rest.map { $0[4] } == ["default/web:datagram", "default/web:datagram"])
     }
 
+    /// The packets that follow meet the backends that those before them had.
+    @Test(arguments: AgentState.allCases) func tracesTellWhereFlowsGo(_ state: AgentState) throws {
+        let scene = try CLIScene(state)
+        for flow in scene.flows {
+            let flags = flow.transport == "TCP" ? ["--flags", "ack"] : []
+            let packet = [flow.transport.lowercased(), flow.client, flow.address]
+            let document = try scene.document(["trace"] + packet + ["--from", "external"] + flags)
+            let trace = try #require((document["traces"] as? [[String: Any]])?.first)
+            #expect(trace["device"] as? String == "eth0")
+            let step = try #require((trace["steps"] as? [[String: Any]])?.first)
+            #expect(step["attached"] as? Bool == true && step["differs"] as? Bool == false)
+            #expect((step["flow"] as? [String: Any])?["state"] as? String == "found")
+            let backend = try #require(step["backend"] as? [String: Any])
+            let address = try #require(IPAddress(try #require(backend["address"] as? String)))
+            #expect(address.withPort(UInt16(try #require(backend["port"] as? Int))) == flow.backend)
+            #expect((trace["verdict"] as? [String: Any])?["action"] as? String == "translated")
+        }
+        let stats = try scene.list("services", of: "stats")
+        #expect(stats.compactMap { $0["flows"] as? Int } == [2, 2])
+        for service in stats {
+            let total = try #require(service["total"] as? [String: Any])
+            #expect(total["newFlows"] as? Int == 2 && total["packets"] as? Int ?? 0 >= 2)
+            #expect(total["replyPackets"] as? Int ?? 0 >= 2)
+        }
+    }
+
     /// What others take off a device is not shown as if it were there.
     @Test(.needs("tc")) func aDeletedQdiscIsNoticed() throws {
         let scene = try CLIScene(.killed, AgentFlags(["--tc": "clsact", "--xdp": "off"]))
@@ -176,6 +202,9 @@ private final class CLIScene {
             try add(datagram, "datagram", socket.ask(datagram))
             sockets.append(socket)
         }
+        // The agent loads the programs for traces beside its work.
+        let limit = ContinuousClock.now + .seconds(30)
+        while cluster.pins.entries(in: "trace").count < 5, ContinuousClock.now < limit { usleep(50_000) }
         if state == .killed { try cluster.stop(SIGKILL) }
     }
 
@@ -223,7 +252,7 @@ private final class CLIScene {
         try #require(try document(arguments)[key] as? [[String: Any]], "\(key)")
     }
 
-    private func document(_ arguments: [String]) throws -> [String: Any] {
+    func document(_ arguments: [String]) throws -> [String: Any] {
         let text = try answer(arguments + ["-o", "json"]).joined(separator: "\n")
         return try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
     }
