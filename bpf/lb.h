@@ -133,8 +133,8 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 	struct nt_flow *winner;
 	long err;
 
-	/* An entry that a trace should have removed is still there, and would be taken for that of a
-	 * packet which was faster. */
+	/* An entry that a trace should have removed is still there, and would be taken for that of
+	 * a packet which was faster. */
 	if (nt_config.tracing)
 		return 0;
 	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);

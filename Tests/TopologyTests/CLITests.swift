@@ -84,7 +84,7 @@ import Testing
         #expect(tables.compactMap { $0["verdict"] as? String } == ["ok", "ok"])
         let used = try scene.list("maps", of: "maps").first { $0["name"] as? String == "nt_backends" }
         #expect(used?["used"] as? Int == scene.backends.count)
-        #expect(try scene.document("version")["abiVersion"] as? Int == 1)
+        #expect(try scene.document("version")["abiVersion"] as? Int == 2)
         #expect(try scene.document("flow", "flush", "--all", "--dry-run")["flows"] as? Int == 4)
     }
 
@@ -117,8 +117,7 @@ import Testing
             #expect(step["attached"] as? Bool == true && step["differs"] as? Bool == false)
             #expect((step["flow"] as? [String: Any])?["state"] as? String == "found")
             let backend = try #require(step["backend"] as? [String: Any])
-            let address = try #require(IPAddress(try #require(backend["address"] as? String)))
-            #expect(address.withPort(UInt16(try #require(backend["port"] as? Int))) == flow.backend)
+            #expect(endpoint(backend) == flow.backend)
             #expect((trace["verdict"] as? [String: Any])?["action"] as? String == "translated")
         }
         let stats = try scene.list("services", of: "stats")
