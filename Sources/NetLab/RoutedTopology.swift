@@ -34,7 +34,8 @@ public final class RoutedTopology: Sendable {
     public init(podNames: [[String]], clientNames: [String], joinedDirectly: Bool = false) throws {
         guard (1...4).contains(podNames.count), clientNames.count <= 200, !joinedDirectly || podNames.count == 2 else {
             throw LabError(
-                "build", "routed topology", .other("there is room for 4 nodes and 200 clients; two nodes can be joined"))
+                "build", "routed topology", .other("there is room for 4 nodes and 200 clients; two nodes can be joined")
+            )
         }
         isJoinedDirectly = joinedDirectly
         nodes = try podNames.enumerated().map { number, names in

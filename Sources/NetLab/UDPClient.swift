@@ -35,7 +35,8 @@ public struct ICMPError: Sendable, Hashable {
     /// "Too long for the path": fragmentation needed, packet too big.
     public static func tooBig(mtu: UInt32, sender: IPAddress) -> ICMPError {
         sender.family == .v4
-            ? ICMPError(type: 3, code: 4, mtu: mtu, sender: sender) : ICMPError(type: 2, code: 0, mtu: mtu, sender: sender)
+            ? ICMPError(type: 3, code: 4, mtu: mtu, sender: sender)
+            : ICMPError(type: 2, code: 0, mtu: mtu, sender: sender)
     }
 
     /// "Nobody has this port".
@@ -65,11 +66,13 @@ public final class UDPClient: Sendable {
 
     /// Makes an unconnected IPv6 socket that is not bound, and may send to IPv4-mapped addresses.
     public init(dualStack host: Host, timeout: Duration = .seconds(3)) throws {
+        family = .v6
         socket = try LabSocket(host, .v6, .udp, timeout: timeout)
     }
 
     /// Makes an unconnected socket that listens on an address of the host, the unspecified one for all.
     public init(_ host: Host, listeningOn address: IPAddress, port: UInt16, timeout: Duration = .seconds(3)) throws {
+        family = address.family
         socket = try LabSocket(host, address.family, .udp, timeout: timeout)
         try socket.bind(address, port)
     }
@@ -141,7 +144,8 @@ public final class UDPClient: Sendable {
         }
         let bytes = withUnsafeBytes(of: error.sender) { Array($0.prefix(family == .v4 ? 4 : 16)) }
         return ICMPError(
-            type: error.type, code: error.code, mtu: error.information, sender: IPAddress(bytes: bytes) ?? .zero(family))
+            type: error.type, code: error.code, mtu: error.information, sender: IPAddress(bytes: bytes) ?? .zero(family)
+        )
     }
 
     /// Keeps ICMP errors for ``nextError(timeout:)``. Until one is taken there, sending or receiving fails with it.

@@ -5,12 +5,12 @@ import NeedletailABI
 import NetTypes
 import PacketKit
 import Planning
+import ServiceModel
 import Synchronization
 import Testing
 
 @testable import Dataplane
 @testable import Resolver
-import ServiceModel
 
 /// A datapath of a test's own: nothing is pinned or attached, packets are run through its programs one by one.
 ///

@@ -83,7 +83,8 @@ import Testing
             try socket.send(String(repeating: "x", count: size - header))
             if size > longest {
                 #expect(
-                    try socket.nextError() == .tooBig(mtu: UInt32(longest), sender: pair.network.nodeAddress(0, family)))
+                    try socket.nextError() == .tooBig(mtu: UInt32(longest), sender: pair.network.nodeAddress(0, family))
+                )
             } else {
                 #expect(try socket.receive().text.hasPrefix("c "))
             }

@@ -74,10 +74,12 @@ import Testing
                 let service = ServiceManifest("", number: number)
                 for family in IPFamily.allCases {
                     let node = server == "a" ? try pair.network.podGateway(0, family) : pair.masquerade(0, family)
-                    for (kind, transport) in row.kinds.flatMap({ kind in [(kind, TransportProtocol.tcp), (kind, .udp)] }) {
+                    for (kind, transport) in row.kinds.flatMap({ kind in [(kind, TransportProtocol.tcp), (kind, .udp)] }
+                    ) {
                         let frontend = pair.frontend(service, kind, family, transport)
                         let client = try pair.host(row.client)
-                        let what = "\(mode): \(row.client) to \(kind) \(frontend), local \(row.isLocal), served by \(server)"
+                        let what =
+                            "\(mode): \(row.client) to \(kind) \(frontend), local \(row.isLocal), served by \(server)"
                         switch seen {
                         case .dropped: #expect(try client.hearsNothing(from: frontend), "\(what)")
                         case .client, .node:

@@ -152,7 +152,9 @@ import Testing
         }
         for family in IPFamily.allCases {
             for (number, server) in [(1, "a"), (2, "c")] {
-                for (client, kind) in [("outside", FrontendKind.nodePort), ("outside", .loadBalancer), ("pod0", .clusterIP)] {
+                for (client, kind) in [
+                    ("outside", FrontendKind.nodePort), ("outside", .loadBalancer), ("pod0", .clusterIP),
+                ] {
                     let frontend = pair.frontend(ServiceManifest("", number: number), kind, family, .udp)
                     let socket = try UDPClient(pair.host(client), family)
                     for size in [3000, 1473, 20_000, 5] {

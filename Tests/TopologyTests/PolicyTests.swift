@@ -159,7 +159,8 @@ import Testing
                 pair.service("guarded", number: 1, on: ["a", "c"], extras: ranges),
                 pair.service("empty", number: 2, on: [], extras: ranges),
                 pair.service("only6", number: 3, on: ["a"], extras: ["loadBalancerSourceRanges: [\"\(own6)/128\"]"]),
-                pair.service("open", number: 4, on: ["a"], extras: ["loadBalancerSourceRanges: [\"0.0.0.0/0\", \"::/0\"]"]),
+                pair.service(
+                    "open", number: 4, on: ["a"], extras: ["loadBalancerSourceRanges: [\"0.0.0.0/0\", \"::/0\"]"]),
             ]
         }
         let (guarded, empty) = (ServiceManifest("", number: 1), ServiceManifest("", number: 2))
@@ -173,7 +174,8 @@ import Testing
                 #expect(moved(.dropSourceRange) > 0)
                 for kind in [FrontendKind.nodePort, .externalIP, .clusterIP] {
                     let other = pair.frontend(guarded, kind, family, transport)
-                    #expect(try servers(client, other, expecting: ["a", "c"]) == ["a", "c"], "\(name) to \(kind) \(other)")
+                    #expect(
+                        try servers(client, other, expecting: ["a", "c"]) == ["a", "c"], "\(name) to \(kind) \(other)")
                 }
                 // Without endpoints, those in the range are told so and the others nothing.
                 let nobody = pair.frontend(empty, .loadBalancer, family, transport)

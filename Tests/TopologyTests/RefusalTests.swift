@@ -19,7 +19,8 @@ import Testing
                 pair.service("serving", number: 3, on: ["a", "c"]),
                 // A policy does not make a drop of a refusal: there is nothing anywhere.
                 pair.service(
-                    "local", number: 4, on: [], extras: ["externalTrafficPolicy: Local", "internalTrafficPolicy: Local"]
+                    "local", number: 4, on: [],
+                    extras: ["externalTrafficPolicy: Local", "internalTrafficPolicy: Local"]
                 ),
             ]
         }
@@ -43,7 +44,8 @@ import Testing
                 let service = ServiceManifest("", number: 3)
                 let clusterIP = service.frontend(.clusterIP, family, transport)
                 try expect(
-                    .refused, from: TransportEndpoint(clusterIP.address, 81, transport), .dropUnknownPort, "no such port")
+                    .refused, from: TransportEndpoint(clusterIP.address, 81, transport), .dropUnknownPort,
+                    "no such port")
                 let unallocated = ServiceManifest("", number: 24).frontend(.clusterIP, family, transport)
                 try expect(.silence, from: unallocated, .dropUnallocated, "no such ClusterIP")
                 #expect(try client.outcome(clusterIP).isAnswer, "\(name) to \(clusterIP)")

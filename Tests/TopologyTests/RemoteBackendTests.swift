@@ -34,7 +34,8 @@ extension TwoNodes {
         _ services: (TwoNodes) throws -> [ServiceManifest]
     ) throws -> TwoNodes {
         try serving(
-            forwarding.flags.merging(flags) { $1 }, clients: clients, joinedDirectly: forwarding.joinedDirectly, services)
+            forwarding.flags.merging(flags) { $1 }, clients: clients, joinedDirectly: forwarding.joinedDirectly,
+            services)
     }
 
     /// What a node's packets for another node's pods have as their source when it is the node's.

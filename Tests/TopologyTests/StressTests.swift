@@ -38,7 +38,9 @@ import Testing
             let counters = try node.counters()
             for counter in DatapathCounter.allCases where counter.outcome == .dropped {
                 // What asks for a Service that is not there is refused.
-                guard counter != .dropNoEndpoints, counter != .dropUnallocated, counter != .dropUnknownPort else { continue }
+                guard counter != .dropNoEndpoints, counter != .dropUnallocated, counter != .dropUnknownPort else {
+                    continue
+                }
                 #expect(counters[counter] == 0, "\(counter.name) on \(node.name), seed \(seed)")
             }
         }

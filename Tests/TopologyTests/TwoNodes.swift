@@ -167,7 +167,8 @@ final class TestNode: Sendable {
 
     /// Starts the agent and waits until it has attached to the devices.
     func start(_ flags: [String: String]) throws {
-        let absent = ProcessInfo.processInfo.environment["NT_ABSENT"].map { $0.split(separator: ",").map(String.init) } ?? []
+        let absent =
+            ProcessInfo.processInfo.environment["NT_ABSENT"].map { $0.split(separator: ",").map(String.init) } ?? []
         let values = AgentFlags(flags.merging(["--node-name": name]) { $1 }).values.filter { !absent.contains($0.key) }
         let arguments =
             ["--manifests", manifests.path, "--pin-directory", pins.root]
