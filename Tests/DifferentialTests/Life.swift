@@ -24,9 +24,12 @@ struct Life {
         var packets = PacketGenerator(rig.node)
         for _ in 0..<6 { cluster.mutate(&random) }
         var taken: [Step] = []
+        var outcomes: [String] = []
         func take(_ step: Step) throws -> String? {
             taken.append(step)
-            return try rig.take(step)
+            let complaint = try rig.take(step)
+            outcomes.append(step.isPacket ? rig.last : "")
+            return complaint
         }
         let desired = cluster.resolved()
         packets.note(desired)
@@ -48,26 +51,31 @@ struct Life {
             }
             guard let step else { continue }
             if let complaint = try take(step) {
-                return try report(complaint, taken)
+                return try report(complaint, taken, outcomes)
             }
         }
         return nil
     }
 
-    private func report(_ complaint: String, _ steps: [Step]) throws -> String {
-        let shortest = try shrunk(steps)
+    private func report(_ complaint: String, _ steps: [Step], _ outcomes: [String]) throws -> String {
         var lines = ["seed \(seed), step \(steps.count): \(complaint)"]
-        lines.append("again in \(shortest.count) steps:")
-        var ends: Set<IPAddress> = []
-        for case .packet(let bytes, _, _) in shortest {
-            let packet = PacketDissection(bytes)
-            ends.formUnion([packet.source?.address, packet.destination?.address].compactMap { $0 })
+        guard let shortest = try shrunk(steps) else {
+            // Ports are drawn at random: what was recorded may not lead there again. What has to do with it, then.
+            let ends = steps.last?.addresses ?? []
+            lines.append("not reproduced; what came before it, of the same addresses:")
+            let related = steps.indices.filter { !steps[$0].addresses.isDisjoint(with: ends) || !steps[$0].isPacket }
+            for index in related.suffix(40) {
+                lines += ["\(index): " + Self.describe(steps[index], about: ends), "  → \(outcomes[index])"]
+            }
+            return lines.joined(separator: "\n")
         }
+        lines.append("again in \(shortest.count) steps:")
+        let ends = shortest.reduce(into: Set()) { $0.formUnion($1.addresses) }
         try rig.reset()
         for step in shortest {
             let complaint = try? rig.take(step)
             lines.append(Self.describe(step, about: ends))
-            if case .packet = step { lines.append("  → \(rig.last)\(complaint == nil ? "" : ", not as expected")") }
+            if step.isPacket { lines.append("  → \(rig.last)\(complaint == nil ? "" : ", not as expected")") }
         }
         return lines.joined(separator: "\n")
     }
@@ -80,8 +88,10 @@ struct Life {
     }
 
     /// Drops whatever is not needed, in ever smaller pieces; the last step stays.
-    private func shrunk(_ steps: [Step]) throws -> [Step] {
-        guard try fails(steps) else { return steps.suffix(30) }
+    ///
+    /// - Returns: `nil` when the same steps do not fail again.
+    private func shrunk(_ steps: [Step]) throws -> [Step]? {
+        guard try fails(steps) else { return nil }
         var kept = steps
         var size = kept.count / 2
         var attempts = 0
@@ -129,5 +139,18 @@ struct Life {
         case .backends(let set): "\(set.members)"
         case .refused(let refusal): "\(refusal)"
         }
+    }
+}
+
+extension Step {
+    var isPacket: Bool { if case .packet = self { true } else { false } }
+
+    /// Those of a packet, of what it carries and quotes.
+    var addresses: Set<IPAddress> {
+        guard case .packet(let bytes, _, _) = self else { return [] }
+        let fields = PacketDissection(bytes).fields.filter {
+            $0.name.hasSuffix(".source") || $0.name.hasSuffix(".destination")
+        }
+        return Set(fields.compactMap { IPAddress($0.value) })
     }
 }
