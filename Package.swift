@@ -117,9 +117,13 @@ let package = Package(
         // The operator's view.
         target(
             "Inspection",
-            ["Dataplane", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "BPF", systemPackage]),
+            [
+                "Dataplane", "PacketKit", "Planning", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
+                systemPackage,
+            ]),
         .executableTarget(
-            name: "needletail", dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, yams],
+            name: "needletail",
+            dependencies: ["Inspection", "Dataplane", "NetTypes", argumentParser, unixSignals, yams],
             swiftSettings: settings),
 
         tests("NetTypes", ["NetTypes"]),
@@ -155,9 +159,9 @@ let package = Package(
         tests(
             "Inspection",
             [
-                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "Planning", "Resolver",
-                "ServiceModel",
-                "NetTypes", "NeedletailABI",
+                "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "PacketKit", "Planning",
+                "Resolver",
+                "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
         tests(

@@ -47,6 +47,17 @@ static __always_inline void count(const __u32 program, const enum nt_counter cou
 	counters->value[program][index]++;
 }
 
+/* An event that found no room in the ring. */
+static __always_inline void count_lost_event(__u32 program)
+{
+	struct nt_counters *counters = bpf_map_lookup_elem(&nt_counters, &zero);
+
+	/* What a global function is given is any number to the verifier. */
+	asm volatile("" : "+r"(program));
+	if (counters && program < NT_PROGRAM_COUNT)
+		counters->value[program][NT_EVENT_LOST]++;
+}
+
 static __always_inline struct nt_service_stats *statistics(nt_service_id service)
 {
 	return nt_config.tracing ? NULL : bpf_map_lookup_elem(&nt_stats, &service);

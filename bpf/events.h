@@ -22,8 +22,10 @@ __noinline int emit_event(struct tuple *t, __u32 what, __u32 service, __u32 back
 	if (control->sample > 1 && bpf_get_prandom_u32() % control->sample)
 		return 0;
 	event = bpf_ringbuf_reserve(&nt_events, sizeof(*event), 0);
-	if (!event)
+	if (!event) {
+		count_lost_event(what >> 16 & 0xff);
 		return 0;
+	}
 	event->time = bpf_ktime_get_ns();
 	event->service = service;
 	event->backend = backend;

@@ -133,6 +133,10 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 	struct nt_flow *winner;
 	long err;
 
+	/* An entry that a trace should have removed is still there, and would be taken for that of a
+	 * packet which was faster. */
+	if (nt_config.tracing)
+		return 0;
 	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
 	flow_value(&work->value, &pkt->tuple, to, NT_FORWARD, facts, now, v6);
 	work->value.head.path = facts->path;

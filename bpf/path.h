@@ -289,11 +289,17 @@ static __always_inline int send_on(void *ctx, const struct packet *pkt, const st
 static __always_inline int flow_path(void *ctx, struct nt_flow *flow, const struct tuple *to,
 				     struct flow_facts *facts, const __u32 program, const bool v6)
 {
+	struct nt_trace *record = trace();
 	struct scratch *work;
 	int answer;
 
-	if (facts->path.ifindex && flow->seen == tick())
+	if (facts->path.ifindex && flow->seen == tick()) {
+		if (record) {
+			record->flags |= NT_TRACE_PATH;
+			record->path = facts->path;
+		}
 		return ROUTED;
+	}
 	work = scratch();
 	if (!work)
 		return NO_ROUTE;

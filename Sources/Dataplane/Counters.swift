@@ -62,7 +62,7 @@ extension DatapathCounter: @retroactive CaseIterable {
             .translated
         case .answerReset, .answerUnreachable, .answerEcho, .answerTimeExceeded, .answerTooBig: .answered
         case .flowPickedUp, .flowReselected, .flowRepaired, .flowPortRemapped, .flowStaleCleared, .flowUntracked,
-            .raceRetried, .fragmentReordered:
+            .raceRetried, .fragmentReordered, .eventLost:
             .fallback
         case .dropNoEndpoints, .dropNoLocalEndpoints, .dropUnknownPort, .dropUnallocated, .dropSourceRange,
             .dropBadSlot, .dropFlowTable, .dropPortClash, .dropFlood, .dropNoRoute, .dropHopLimit, .dropTooBig,
@@ -116,6 +116,7 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .dropAnswerLimit: "answer-limit"
         case .dropRace: "race"
         case .dropRewrite: "rewrite"
+        case .eventLost: "event-lost"
         }
     }
 
@@ -164,6 +165,7 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .dropAnswerLimit: "refused without a word: this source has been told often enough"
         case .dropRace: "a frontend changed under two lookups"
         case .dropRewrite: "the kernel refused to change the packet"
+        case .eventLost: "no packet, but an event that `needletail monitor` was too slow to take"
         }
     }
 }

@@ -26,6 +26,18 @@ public struct ServiceStatistics: Sendable, Hashable {
     /// Refused for whatever reason.
     public var allRefused: UInt64 { refused.values.reduce(0, +) }
 
+    /// Of both together.
+    public static func + (a: ServiceStatistics, b: ServiceStatistics) -> ServiceStatistics {
+        var sum = a
+        sum.forward.packets += b.forward.packets
+        sum.forward.bytes += b.forward.bytes
+        sum.reverse.packets += b.reverse.packets
+        sum.reverse.bytes += b.reverse.bytes
+        sum.newFlows += b.newFlows
+        sum.refused.merge(b.refused, uniquingKeysWith: +)
+        return sum
+    }
+
     init(_ processors: [nt_service_stats]) {
         for stats in processors {
             forward.packets += stats.packets.0

@@ -116,7 +116,7 @@ public struct FlowView: Encodable, Sendable {
 }
 
 extension FlowEntry.Flags {
-    fileprivate var names: [String] {
+    var names: [String] {
         let all: [(Self, String)] = [
             (.syn, "syn"), (.replied, "replied"), (.finForward, "fin-client"), (.finReverse, "fin-backend"),
             (.rst, "rst"), (.remapped, "port-remapped"), (.masqueraded, "masqueraded"), (.dsr, "dsr"),

@@ -26,6 +26,8 @@ public protocol DocumentEncoder: Sendable {
     func listChunk(_ elements: [some Encodable], isFirst: Bool) throws -> String
     /// What ends the document. `isEmpty` is whether no element came.
     func listEnd(isEmpty: Bool) -> String
+    /// A document that others follow.
+    func streamed(_ value: some Encodable) throws -> String
 }
 
 /// JSON with sorted keys, two spaces of indentation, and a newline at the end.
@@ -51,6 +53,13 @@ public struct JSONDocument: DocumentEncoder {
 
     /// `]` and `}`.
     public func listEnd(isEmpty: Bool) -> String { isEmpty ? "]\n}\n" : "\n  ]\n}\n" }
+
+    /// A line.
+    public func streamed(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
+    }
 
     private func bare(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()

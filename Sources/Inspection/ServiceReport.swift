@@ -106,6 +106,8 @@ public struct ServicePortView: Encodable, Sendable {
     public let serviceID: UInt32
     /// Flows through any of its frontends.
     public let flows: Int
+    /// What was counted for it.
+    public let traffic: TrafficView<UInt64>
     /// Its frontends, by kind, then address.
     public let frontends: [FrontendView]
     /// The backend sets its frontends name, by id.
@@ -113,10 +115,13 @@ public struct ServicePortView: Encodable, Sendable {
     let title: String
 
     enum CodingKeys: String, CodingKey {
-        case namespace, name, portName, `protocol`, serviceID, flows, frontends, sets
+        case namespace, name, portName, `protocol`, serviceID, flows, traffic, frontends, sets
     }
 
-    init(_ id: ServiceID, _ name: ServicePortName, _ snapshot: Snapshot, _ flows: FlowCounts) {
+    init(
+        _ id: ServiceID, _ name: ServicePortName, _ snapshot: Snapshot, _ flows: FlowCounts,
+        _ statistics: ServiceStatistics
+    ) {
         let found = snapshot.frontends { $1.service == id }
         namespace = name.service.namespace
         self.name = name.service.name
@@ -124,6 +129,7 @@ public struct ServicePortView: Encodable, Sendable {
         self.protocol = "\(name.transport)"
         serviceID = id.rawValue
         self.flows = flows.byService[id] ?? 0
+        traffic = TrafficView(total: statistics)
         frontends = found.map { FrontendView($0.key, $0.record, snapshot) }
         sets = Set(found.flatMap(\.record.sets)).sorted { $0.rawValue < $1.rawValue }
             .map { SetView($0, of: id, snapshot, flows) }
@@ -157,8 +163,9 @@ public struct ServicePortView: Encodable, Sendable {
             explain("affinity", "a client stays with its backend for \(seconds) s after its last new connection")
         }
         let head = "Service \(title), id \(serviceID), \(Quantity.count(flows, "flow"))\n"
+        let counted = "  \(traffic.text)\n"
         let body = frontends.isEmpty ? "  no frontends\n" : table.render(indent: 2) + reasons.joined()
-        return ([head + body] + sets.map { $0.text(detail) }).joined(separator: "\n")
+        return ([head + counted + body] + sets.map { $0.text(detail) }).joined(separator: "\n")
     }
 }
 
@@ -181,6 +188,10 @@ extension Inspector {
         let snapshot = try snapshot()
         let ports = try snapshot.ports(matching: selector)
         let flows = try FlowCounts(maps)
-        return ServiceReport(ports: ports.map { ServicePortView($0.id, $0.name, snapshot, flows) })
+        let statistics = try ServiceStatistics.read(maps, ids: ports.map(\.id))
+        return ServiceReport(
+            ports: ports.map {
+                ServicePortView($0.id, $0.name, snapshot, flows, statistics[$0.id] ?? ServiceStatistics())
+            })
     }
 }

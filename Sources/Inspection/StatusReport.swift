@@ -100,6 +100,8 @@ public struct StatusReport: Report {
     public let socketHooks: [SocketHookView]
     /// How much there is.
     public let totals: Totals
+    /// What was counted for all service ports together.
+    public let traffic: TrafficView<UInt64>
     /// All counters.
     public let counters: [CounterView]
 
@@ -123,6 +125,7 @@ public struct StatusReport: Report {
             let full = Quantity.percent(Quantity.percentage(flows.entries, of: flows.size))
             list.add("Flows \(family)", "\(flows.entries) of \(flows.size) entries (\(full)), two to a flow")
         }
+        list.add("Traffic", traffic.text)
         return list.render()
     }
 
@@ -197,6 +200,8 @@ extension Inspector {
                     $0[BackendStateName($1).rawValue, default: 0] += 1
                 },
                 flows4: flows("flows4"), flows6: flows("flows6")),
+            traffic: TrafficView(
+                total: try ServiceStatistics.read(maps, ids: image.services.keys).values.reduce(ServiceStatistics(), +)),
             counters: CounterView.all(try CounterReading(maps)))
     }
 

@@ -39,6 +39,11 @@ struct TextTable {
         rows.map { line($0, indent) }.joined()
     }
 
+    /// Makes columns at least so wide.
+    mutating func reserve(_ widths: [Int]) {
+        for (index, width) in widths.enumerated() { self.widths[index] = max(self.widths[index], width) }
+    }
+
     /// Forgets the rows and keeps the widths, for the next part of a table that is written as it is read.
     mutating func removeRows() { rows.removeAll(keepingCapacity: true) }
 

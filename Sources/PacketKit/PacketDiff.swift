@@ -18,15 +18,22 @@ public struct PacketDiff: Sendable, CustomStringConvertible {
     }
 
     /// The names of the fields that differ, or that only one frame has, in the order of the frame.
-    public var differences: [String] { rows.filter { $0.left != $0.right }.map(\.name) }
+    public var differences: [String] { changes.map(\.name) }
 
-    private struct Row {
-        let name: String
-        var left = ""
-        var right = ""
+    /// The fields that differ, or that only one frame has, in the order of the frame.
+    public var changes: [Change] { rows.filter { $0.left != $0.right } }
+
+    /// A field in both frames.
+    public struct Change: Sendable, Hashable {
+        /// Its name.
+        public let name: String
+        /// What it is in the first; empty where that has none.
+        public fileprivate(set) var left = ""
+        /// What it is in the second; empty where that has none.
+        public fileprivate(set) var right = ""
     }
 
-    private var rows: [Row] {
+    private var rows: [Change] {
         let left = PacketDissection(expected).fields
         let right = PacketDissection(actual).fields
         // A field that only one of them has must not put all that follow out of step.
@@ -37,21 +44,22 @@ public struct PacketDiff: Sendable, CustomStringConvertible {
             }
         }
         let (added, removed) = (Set(changes.insertions.map(offset)), Set(changes.removals.map(offset)))
-        var rows: [Row] = []
+        var rows: [Change] = []
         var (a, b) = (0, 0)
         while a < left.count || b < right.count {
             if removed.contains(a) {
-                rows.append(Row(name: left[a].name, left: left[a].value))
+                rows.append(Change(name: left[a].name, left: left[a].value))
                 a += 1
             } else if added.contains(b) {
-                rows.append(Row(name: right[b].name, right: right[b].value))
+                rows.append(Change(name: right[b].name, right: right[b].value))
                 b += 1
             } else {
                 let (old, new) = (left[a], right[b])
                 let looksSame = old.value == new.value && expected[old.range] != actual[new.range]
                 // Payloads of one length look the same but for their bytes.
                 rows.append(
-                    Row(name: old.name, left: old.value, right: looksSame ? new.value + " (other bytes)" : new.value))
+                    Change(name: old.name, left: old.value, right: looksSame ? new.value + " (other bytes)" : new.value)
+                )
                 (a, b) = (a + 1, b + 1)
             }
         }

@@ -3,7 +3,7 @@ internal import Inspection
 
 /// Shows what the datapath of this node does, and why.
 @main
-struct Needletail: ParsableCommand {
+struct Needletail: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail",
         abstract: "Show what the Needletail datapath of this node does, and why.",
@@ -15,6 +15,9 @@ struct Needletail: ParsableCommand {
               needletail service list -n shop            what is balanced
               needletail service show shop/web:http      where connections go, or why not
               needletail flow list --address 192.0.2.7   what a client is doing
+              needletail trace tcp 192.0.2.7:40000 198.18.0.10:80
+                                                         where a packet would go
+              needletail monitor --kind refused          what goes wrong now
               needletail backend list -o json            for programs
 
             EXIT CODES
@@ -29,13 +32,17 @@ struct Needletail: ParsableCommand {
         version: VersionReport().version,
         subcommands: [
             Status.self, ServiceCommands.self, BackendCommands.self, FlowCommands.self, MaglevCommands.self,
-            Maps.self, Version.self,
+            Trace.self, Monitor.self, Stats.self, Maps.self, Version.self,
         ])
 
-    static func main() {
+    static func main() async {
         do {
             var command = try parseAsRoot()
-            try command.run()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
         } catch {
             // Help, version and completion scripts are answers, too.
             guard exitCode(for: error) == .success else { exit(withError: error) }

@@ -48,16 +48,35 @@ func reportingFailures(_ body: () throws -> Void) throws(ExitCode) {
     do {
         try body()
     } catch {
-        let failure = InspectionError(error)
-        note("error: \(failure)")
-        throw ExitCode(failure.kind.rawValue)
+        try report(error)
     }
 }
 
+/// Runs a command's body; what it throws goes to standard error and into the exit code.
+func reportingFailures(_ body: () async throws -> Void) async throws(ExitCode) {
+    do {
+        try await body()
+    } catch {
+        try report(error)
+    }
+}
+
+private func report(_ error: any Error) throws(ExitCode) {
+    guard !(error is ReaderGone) else { return }
+    let failure = InspectionError(error)
+    note("error: \(failure)")
+    throw ExitCode(failure.kind.rawValue)
+}
+
+/// Whoever read the answer has closed the pipe, and wants no more of it.
+struct ReaderGone: Error {}
+
 /// Writes to standard output, all of it: a full disk must not look like a short answer.
-func writeAnswer(_ text: String) throws(InspectionError) {
+func writeAnswer(_ text: String) throws {
     let failure = writeAll(text, to: STDOUT_FILENO)
     guard failure != 0 else { return }
+    // Only where the signal that comes first is ignored.
+    guard failure != EPIPE else { throw ReaderGone() }
     throw InspectionError(.unwritten, "the answer could not be written: \(String(cString: strerror(failure)))")
 }
 

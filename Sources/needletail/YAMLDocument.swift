@@ -13,6 +13,8 @@ struct YAMLDocument: DocumentEncoder {
 
     func listEnd(isEmpty: Bool) -> String { isEmpty ? " []\n" : "" }
 
+    func streamed(_ value: some Encodable) throws -> String { "---\n" + (try encoder.encode(value)) }
+
     private var encoder: YAMLEncoder {
         let encoder = YAMLEncoder()
         encoder.options.sortKeys = true

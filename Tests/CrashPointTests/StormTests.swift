@@ -91,7 +91,13 @@ struct StormTests {
             let name = ServicePortName(
                 service: ObjectName(namespace: "test", name: "service-\(service)"), port: "main",
                 transport: key.transport)
-            return Frontend(key: key, kind: .clusterIP, servicePort: name, external: set, internal: set)
+            // Open, or restricted to prefixes that all have the client in them.
+            let ranges = (0..<4).filter { _ in random.below(2) == 0 }.compactMap {
+                CIDR(World.sources(key.address.family)[0], length: key.address.family.bitWidth - $0)
+            }
+            return Frontend(
+                key: key, kind: service % 2 == 0 ? .loadBalancer : .clusterIP, servicePort: name, external: set,
+                internal: set, allowedSources: ranges.isEmpty ? nil : ranges)
         }
         return DesiredState(frontends: frontends, backends: serving)
     }

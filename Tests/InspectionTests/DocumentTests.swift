@@ -26,7 +26,7 @@ struct DocumentTests {
         let status = try document(inspector.status())
         #expect(
             keys(status) == [
-                "abiVersion", "agent", "attachments", "counters", "kernel", "pinDirectory", "totals",
+                "abiVersion", "agent", "attachments", "counters", "kernel", "pinDirectory", "socketHooks", "totals",
             ])
         let agent = try #require(status["agent"] as? [String: Any])
         #expect(

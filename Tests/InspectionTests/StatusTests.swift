@@ -25,6 +25,7 @@ struct StatusTests {
         #expect(text.contains("Frontends:   7 IPv4, 1 IPv6, 0 of them retired\n"))
         #expect(text.contains("Services:    5 ports, 6 backend sets\n"))
         #expect(text.contains("Backends:    9 active, 0 terminating, 0 gone\n"))
+        #expect(text.contains("Sockets:     no hooks; the node's own processes do not reach ClusterIPs\n"))
         #expect(text.contains("Flows IPv4:  6 of 4096 entries (0.15%), two to a flow\n"))
         #expect(text.contains("No device carries the datapath.\n"))
     }

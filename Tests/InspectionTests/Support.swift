@@ -21,14 +21,9 @@ final class TestDatapath {
     let directory: String
     let pins: PinDirectory
     let datapath: Datapath
-    let settings: DatapathSettings
     private(set) var image: MapImage
 
-    init() throws {
-        directory = FileManager.default.temporaryDirectory.appendingPathComponent("nt-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        try BPFFileSystem.mount(at: directory)
-        pins = PinDirectory("\(directory)/needletail")
+    static let settings: DatapathSettings = {
         var settings = DatapathSettings()
         settings.maxFrontends = 256
         settings.maxSets = 64
@@ -37,8 +32,15 @@ final class TestDatapath {
         settings.maxServices = 64
         settings.maxTCPFlows = 1024
         settings.maxUDPFlows = 1024
-        self.settings = settings
-        datapath = try Datapath.load(settings, pins: pins)
+        return settings
+    }()
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("nt-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try BPFFileSystem.mount(at: directory)
+        pins = PinDirectory("\(directory)/needletail")
+        datapath = try Datapath.load(Self.settings, pins: pins)
         image = try KernelMaps(datapath.maps).read()
     }
 

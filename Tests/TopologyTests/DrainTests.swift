@@ -62,6 +62,49 @@ import Testing
         #expect(try socket.ask(frontend).server != next)
     }
 
+    /// Service semantics 2.9: by service port, not by endpoint; also for what has happened while no agent was running.
+    @Test(arguments: IPFamily.allCases, [false, true])
+    func datagramsMoveOnWhenTheirEndpointServesOthersOnly(_ family: IPFamily, _ whileDown: Bool) throws {
+        let (cluster, service) = try Cluster.serving()
+        let client = try cluster.client
+        let frontend = service.frontend(.clusterIP, family, .udp)
+        let socket = try UDPClient(client, family)
+        let server = try socket.ask(frontend).server
+        let other = try cluster.service("other", number: 2, [server: .ready])
+        try cluster.apply(other)
+        let another = try UDPClient(client, family)
+        let kept = other.frontend(.clusterIP, family, .udp)
+        #expect(try another.ask(kept).server == server)
+        let begun = try flow(cluster, to: kept)
+
+        if whileDown { try cluster.stop() }
+        try cluster.manifests.put(cluster.service(states(server, nil)))
+        if whileDown { try cluster.start() }
+        try cluster.waitUntilInStep()
+        try eventually("the flow of the port that the endpoint has left ends") {
+            try socket.ask(frontend).server != server
+        }
+        #expect(try another.ask(kept).server == server)
+        #expect(try flow(cluster, to: kept) == begun, "a flow to an endpoint that serves goes on")
+
+        // Scale to zero, and the end of the Service: nothing is left that a socket could hold on to.
+        for manifest in [try cluster.service([:]).yaml, "# nothing\n"] {
+            try cluster.apply(cluster.service())
+            #expect(try !socket.ask(frontend).server.isEmpty)
+            #expect(try flow(cluster, to: frontend) != nil)
+            try cluster.manifests.put("web.yaml", manifest)
+            try cluster.waitUntilInStep()
+            try eventually("its flow ends") { try flow(cluster, to: frontend) == nil }
+        }
+        #expect(try another.ask(kept).server == server)
+    }
+
+    /// Client and backend of a frontend's flow.
+    private func flow(_ cluster: Cluster, to frontend: TransportEndpoint) throws -> [TransportEndpoint]? {
+        try cluster.flows().first { $0.direction == .forward && $0.parties.frontend == frontend }
+            .map { [$0.parties.client, $0.parties.backend] }
+    }
+
     @Test func terminatingEndpointsServeWhenThereIsNothingElse() throws {
         let (cluster, service) = try Cluster.serving()
         try cluster.apply(cluster.service(["a": .draining, "b": .draining, "c": .unready]))

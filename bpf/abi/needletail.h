@@ -383,8 +383,10 @@ enum nt_counter {
 	    39, /* refused without a word: this source has been told often enough */
 	NT_DROP_RACE = 40,
 	NT_DROP_REWRITE = 41, /* the kernel refused the change of the packet */
+	/* not of packets: the ring was full, and whoever watches was not told of one */
+	NT_EVENT_LOST = 42,
 };
-#define NT_COUNTER_COUNT 42u
+#define NT_COUNTER_COUNT 43u
 
 struct nt_counters {
 	__u64 value[NT_PROGRAM_COUNT][NT_COUNTER_COUNT];
