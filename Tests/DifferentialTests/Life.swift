@@ -63,8 +63,10 @@ struct Life {
             // Ports are drawn at random: what was recorded may not lead there again. What has to do with it, then.
             let ends = steps.last?.addresses ?? []
             lines.append("not reproduced; what came before it, of the same addresses:")
-            let related = steps.indices.filter { !steps[$0].addresses.isDisjoint(with: ends) || !steps[$0].isPacket }
-            for index in related.suffix(40) {
+            let related = steps.indices.filter {
+                steps[$0].addresses.intersection(ends).count > 1 || !steps[$0].isPacket
+            }
+            for index in related.suffix(60) {
                 lines += ["\(index): " + Self.describe(steps[index], about: ends), "  → \(outcomes[index])"]
             }
             return lines.joined(separator: "\n")

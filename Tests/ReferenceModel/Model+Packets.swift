@@ -67,6 +67,7 @@ extension Model {
 
     private mutating func ingress(_ packet: inout Packet) -> Expectation {
         guard let frontend = frontends[packet.tuple.destination] else { return withoutFrontend(&packet) }
+        noteFragment(packet)
         let key = FlowKey(tuple: packet.tuple, direction: .forward)
         if let flow = flows[key] {
             if flow.backend == 0, !packet.flags.isBareSYN {
@@ -241,7 +242,6 @@ extension Model {
     private mutating func encapsulated(
         _ packet: inout Packet, to target: TransportEndpoint, _ path: Path
     ) -> Expectation {
-        noteFragment(packet)
         packet.count(.dsrEncapsulated)
         var bytes = packet.frame.bytes
         let ip = packet.frame.ip
@@ -264,7 +264,8 @@ extension Model {
             let inner = try? ParsedFrame(
                 Array(packet.frame.bytes[..<outer.start] + packet.frame.bytes[outer.payload..<outer.end])),
             inner.ip.identification == nil, let tuple = inner.tuple, let frontend = frontends[tuple.destination],
-            frontend.has(NT_FRONTEND_DSR), case .spread(let members)? = frontend.answers[.external],
+            frontend.has(NT_FRONTEND_DSR), !retired.contains(frontend.key),
+            case .spread(let members)? = frontend.answers[.external],
             let member = members.first(where: {
                 $0.endpoint.address == outer.destination && $0.isLocal
             }), let backend = backendIDs[member.endpoint]
@@ -329,6 +330,7 @@ extension Model {
         if node.natPorts.contains(destination.port),
             let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)], flow.isMasqueraded
         {
+            noteFragment(packet)
             switch path(&packet, to: flow.rewritten.destination.address) {
             case .failure(let outcome): return outcome.expectation
             case .success(let path):
@@ -354,9 +356,11 @@ extension Model {
     // MARK: Backend to client
 
     private mutating func egress(_ packet: inout Packet) -> Expectation {
-        guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)], !flow.isMasqueraded else {
+        guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)] else {
             return packet.passes(.passNotService)
         }
+        noteFragment(packet)
+        guard !flow.isMasqueraded else { return packet.passes(.passNotService) }
         touch(&packet, .reverse, flow)
         packet.count(.reverseTranslated)
         return translated(&packet, to: flow.rewritten, nil)
@@ -367,14 +371,13 @@ extension Model {
     /// The packet with another tuple, passed or sent on.
     private mutating func translated(_ packet: inout Packet, to tuple: Tuple, _ path: Path?) -> Expectation {
         let frame = packet.frame
-        noteFragment(packet)
         var bytes = frame.bytes
         Rewrite.translate(
             &bytes, frame.ip, frame.ip.isLaterFragment ? nil : tuple.source.transport, to: tuple, limit: frame.ip.end)
         return packet.leaves(bytes, path, node)
     }
 
-    /// The ports of a first fragment, for those that follow.
+    /// The ports of a first fragment, for those that follow: they are to share its fate, whatever that is.
     private mutating func noteFragment(_ packet: Packet) {
         let frame = packet.frame
         guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
