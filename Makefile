@@ -24,13 +24,17 @@ DEMO_PROGRAMS := needletail-agent needletail needletail-demo
 DEMO_FLAGS ?=
 # The Swift runtime goes into the binary: one file is all a node needs.
 BUILD_FLAGS = -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
+# How many seeds `make fuzz` runs, 0 for no end; the first, none for a random one; and the steps of each.
+FUZZ_SEEDS = 0
+FUZZ_SEED =
+FUZZ_STEPS = 20000
 BUILT = .build/$(CONFIGURATION)
 # For what needs root, when we are not.
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 SHARE = $(DESTDIR)$(PREFIX)/share
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all build bpf test demo bench lint format install clean dependencies
+.PHONY: all build bpf test fuzz demo bench lint format install clean dependencies
 
 all: build
 
@@ -61,6 +65,14 @@ test: bpf lint
 	  | tee .build/test.log | sed -u '/Test run with /d' || status=$$?; \
 	sed -n 's/.* Test .* skipped/skipped/p' .build/test.log | sort | uniq -c; \
 	grep 'Test run with ' .build/test.log; exit $$status
+
+# Random packets through programs and model, seed after seed, until they do not agree (or Ctrl-C). A failure names its
+# seed: `make fuzz FUZZ_SEED=1234 FUZZ_SEEDS=1` runs it again.
+fuzz: bpf
+	@$(MAKE) --no-print-directory $(BPF_FIXTURES)
+	swift build --build-tests
+	NEEDLETAIL_FUZZ_SEED=$(FUZZ_SEED) NEEDLETAIL_FUZZ_SEEDS=$(FUZZ_SEEDS) NEEDLETAIL_FUZZ_STEPS=$(FUZZ_STEPS) \
+	  swift test --skip-build --disable-xctest --filter DifferentialTests
 
 # Network namespaces and BPF need root; building does not.
 demo: bpf

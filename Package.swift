@@ -132,6 +132,17 @@ let package = Package(
             name: "PlanningTestSupport", dependencies: planningTestDependencies + ["TestSupport"],
             path: "Tests/PlanningTestSupport",
             swiftSettings: settings),
+        // What docs/datapath.md says, for the programs to be compared with.
+        .target(
+            name: "ReferenceModel",
+            dependencies: ["PacketKit", "Maglev", "ServiceModel", "NetTypes", "NeedletailABI"],
+            path: "Tests/ReferenceModel", swiftSettings: settings),
+        tests(
+            "Differential",
+            [
+                "ReferenceModel", "Dataplane", "PacketKit", "BPF", "NetLab", "Netlink", "Planning", "Resolver",
+                "ServiceModel", "NetTypes", "NeedletailABI", "TestSupport",
+            ]),
         tests("Planning", planningTestDependencies + ["PlanningTestSupport", "TestSupport"]),
         tests("CrashPoint", planningTestDependencies + ["PlanningTestSupport", "TestSupport", "Dataplane", "BPF"]),
         tests("BPF", ["BPF", "CLibbpf", "TestSupport", systemPackage], exclude: ["fixtures"]),

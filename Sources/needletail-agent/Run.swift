@@ -100,6 +100,7 @@ struct DeviceOptions: ParsableArguments {
             valueName: "cidrs"), transform: FlagValue.prefixes)
     var nodeportAddresses: [CIDR]?
 
+    // The name that ArgumentParser makes of the property's would be `--service-cid-rs`.
     @Option(
         name: .customLong("service-cidrs"),
         help: ArgumentHelp(

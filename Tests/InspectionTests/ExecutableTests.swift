@@ -257,7 +257,8 @@ struct LastingCommandTests {
             let complaint = errors.fileHandleForReading.readDataToEndOfFile()
             process.waitUntilExit()
             return (
-                process.terminationStatus, String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init),
+                process.terminationStatus,
+                String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init),
                 String(decoding: complaint, as: UTF8.self)
             )
         }

@@ -133,7 +133,9 @@ struct WatchingTests {
         var wire = nt_event()
         (wire.family, wire.protocol) = (4, 6)
         #expect(DatapathEvent(wire) != nil)
-        for (path, value) in [(\nt_event.family, 5), (\.protocol, 99), (\.program, 6), (\.counter, Int(NT_COUNTER_COUNT))] {
+        for (path, value) in [
+            (\nt_event.family, 5), (\.protocol, 99), (\.program, 6), (\.counter, Int(NT_COUNTER_COUNT)),
+        ] {
             var broken = wire
             broken[keyPath: path as WritableKeyPath<nt_event, UInt8>] = UInt8(value)
             #expect(DatapathEvent(broken) == nil)
