@@ -44,8 +44,6 @@ extension Model {
         case .tcp, .udp:
             guard frame.ip.identification != nil else { break }
             let key = FragmentKey(frame, packet.tuple.source.transport)
-            // Noted anew if it is translated.
-            fragments[key] = nil
             if waiting.remove(key) != nil, let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
@@ -67,7 +65,6 @@ extension Model {
 
     private mutating func ingress(_ packet: inout Packet) -> Expectation {
         guard let frontend = frontends[packet.tuple.destination] else { return withoutFrontend(&packet) }
-        noteFragment(packet)
         let key = FlowKey(tuple: packet.tuple, direction: .forward)
         if let flow = flows[key] {
             if flow.backend == 0, !packet.flags.isBareSYN {
@@ -242,6 +239,7 @@ extension Model {
     private mutating func encapsulated(
         _ packet: inout Packet, to target: TransportEndpoint, _ path: Path
     ) -> Expectation {
+        noteFragment(packet)
         packet.count(.dsrEncapsulated)
         var bytes = packet.frame.bytes
         let ip = packet.frame.ip
@@ -330,7 +328,6 @@ extension Model {
         if node.natPorts.contains(destination.port),
             let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)], flow.isMasqueraded
         {
-            noteFragment(packet)
             switch path(&packet, to: flow.rewritten.destination.address) {
             case .failure(let outcome): return outcome.expectation
             case .success(let path):
@@ -350,6 +347,7 @@ extension Model {
             flows[replies] = nil
             packet.count(.flowStaleCleared)
         }
+        forgetFragment(packet)
         return packet.passes(.passNotService)
     }
 
@@ -357,9 +355,9 @@ extension Model {
 
     private mutating func egress(_ packet: inout Packet) -> Expectation {
         guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)] else {
+            forgetFragment(packet)
             return packet.passes(.passNotService)
         }
-        noteFragment(packet)
         guard !flow.isMasqueraded else { return packet.passes(.passNotService) }
         touch(&packet, .reverse, flow)
         packet.count(.reverseTranslated)
@@ -370,6 +368,7 @@ extension Model {
 
     /// The packet with another tuple, passed or sent on.
     private mutating func translated(_ packet: inout Packet, to tuple: Tuple, _ path: Path?) -> Expectation {
+        noteFragment(packet)
         let frame = packet.frame
         var bytes = frame.bytes
         Rewrite.translate(
@@ -377,7 +376,14 @@ extension Model {
         return packet.leaves(bytes, path, node)
     }
 
-    /// The ports of a first fragment, for those that follow: they are to share its fate, whatever that is.
+    /// An identification used again for what is none of ours.
+    private mutating func forgetFragment(_ packet: Packet) {
+        let frame = packet.frame
+        guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
+        fragments[FragmentKey(frame, packet.tuple.source.transport)] = nil
+    }
+
+    /// The ports of a first fragment, for those that follow.
     private mutating func noteFragment(_ packet: Packet) {
         let frame = packet.frame
         guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
