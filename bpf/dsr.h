@@ -266,6 +266,25 @@ static __always_inline int strip_outer(void *ctx, const struct packet *pkt, cons
 #define NOT_OURS     0
 
 /*
+ * The backend here that the packet in `work->wire` was encapsulated for; 0: none. That of its flow,
+ * which lasts longer than the backend's place in the set and the frontend's in the Service; or one
+ * of the set's.
+ */
+static __always_inline nt_backend_id tunnel_end(struct scratch *work, const struct nt_addr *address,
+						const __u32 program, const bool v6)
+{
+	struct found *found = &work->found;
+
+	if (frontend_find(&work->wire, NT_SCOPE_EXTERNAL, work, program, v6) != FOUND ||
+	    !(work->frontend.flags & NT_FRONTEND_DSR))
+		return 0;
+	if (flow_of(&work->wire, NT_FORWARD, found, v6) && !(found->facts.flags & FLOW_SENT_ON) &&
+	    same_address(found->to.dst.w, address->w, v6))
+		return found->facts.backend;
+	return tunnel_backend(&work->wire, &work->frontend, address, v6);
+}
+
+/*
  * Takes the outer header off a packet for a local backend of a frontend that other nodes send to
  * directly; work->pkt.backend is the backend then.
  */
@@ -278,11 +297,9 @@ static __always_inline int decapsulate(void *ctx, struct packet *pkt, const __u3
 
 	if (!work || pkt->l4 - pkt->l3 != outer_length(v6) ||
 	    (is_xdp(program) && pkt->l3 != sizeof(struct ethhdr)) ||
-	    !inner_tuple(ctx, pkt, work, program, v6) ||
-	    frontend_find(&work->wire, NT_SCOPE_EXTERNAL, work, program, v6) != FOUND ||
-	    !(work->frontend.flags & NT_FRONTEND_DSR))
+	    !inner_tuple(ctx, pkt, work, program, v6))
 		return NOT_OURS;
-	id = tunnel_backend(&work->wire, &work->frontend, &address, v6);
+	id = tunnel_end(work, &address, program, v6);
 	if (!id || strip_outer(ctx, pkt, program, v6))
 		return NOT_OURS;
 	__builtin_memset(&work->pkt, 0, sizeof(work->pkt));

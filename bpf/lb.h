@@ -133,8 +133,8 @@ static __always_inline int store_forward(struct scratch *work, const struct pack
 	struct nt_flow *winner;
 	long err;
 
-	/* An entry that a trace should have removed is still there, and would be taken for that of a
-	 * packet which was faster. */
+	/* An entry that a trace should have removed is still there, and would be taken for that of
+	 * a packet which was faster. */
 	if (nt_config.tracing)
 		return 0;
 	flow_key(&work->key, &pkt->tuple, NT_FORWARD, v6);
@@ -265,9 +265,11 @@ static __always_inline int masquerade(void *ctx, const struct packet *pkt,
 static __always_inline int choose(const struct packet *pkt, const struct frontend *frontend,
 				  struct decision *decision, const bool v6)
 {
-	nt_backend_id id = 0;
-	struct nt_backend *backend = select_backend(
-	    frontend, &pkt->tuple.src, tuple_hash(&pkt->tuple, v6), pkt->tuple.protocol, &id, v6);
+	nt_backend_id id = pkt->backend;
+	struct nt_backend *backend =
+	    id ? bpf_map_lookup_elem(&nt_backends, &id)
+	       : select_backend(frontend, &pkt->tuple.src, tuple_hash(&pkt->tuple, v6),
+				pkt->tuple.protocol, &id, v6);
 
 	if (!backend)
 		return NT_DROP_BAD_SLOT;

@@ -151,6 +151,8 @@ public struct Datapath: Sendable {
             }
         }
         var reused: Set<String> = []
+        // All of them: one setting can be the size of several maps.
+        var differences: [String] = []
         for name in mapNames {
             guard pins.exists(name) else {
                 throw DatapathError.foreignState(pins.root, "map \(name) is missing")
@@ -159,9 +161,12 @@ public struct Datapath: Sendable {
                 try object.reuseMap(name, pinnedAt: pins.map(name))
             } catch {
                 guard error.code == .incompatibleMap else { throw error }
-                throw DatapathError.foreignState(pins.root, "\(name): \(error.detail)")
+                differences.append("\(name): \(error.detail)")
             }
             reused.insert(name)
+        }
+        guard differences.isEmpty else {
+            throw DatapathError.foreignState(pins.root, differences.joined(separator: "; "))
         }
         return reused
     }

@@ -101,7 +101,7 @@ public enum FlowCapacity {
     public static func udp(memory: UInt64) -> UInt32 { tcp(memory: memory) / 4 }
 
     /// Kernel memory of the two entries of an IPv6 flow.
-    static let bytesPerFlow: UInt64 = 368
+    static let bytesPerFlow: UInt64 = 384
 
     /// The machine's memory in bytes (`MemTotal`).
     static var memory: UInt64 {

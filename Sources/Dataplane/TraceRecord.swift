@@ -1,5 +1,4 @@
 public import NeedletailABI
-public import NetTypes
 public import Planning
 
 /// The way out of this node that a program chose for a packet.

@@ -219,7 +219,7 @@ private struct Tracer {
         let frontend = frontend(packet, record)
         // What the programs saw, who may have changed it since.
         let scope = frontend.map { found in
-            ScopeView(program == .workloadIngress ? .internal : .external, found.record, snapshot.image)
+            ScopeView(program == .workloadIngress ? .internal : .external, found.key, found.record, snapshot.image)
         }
         let isNew = record.backend != nil && record.notes.isDisjoint(with: [.flow, .reply])
         let affinity = frontend.flatMap { found -> TraceStep.Affinity? in
@@ -434,7 +434,7 @@ private struct Tracer {
         let call = destination.transport == .tcp ? "connect()" : "connect() or sendmsg()"
         let hasHooks = hooks.contains(destination.address.family == .v4 ? .connect4 : .connect6)
         let record = snapshot.image.frontends[destination]
-        let scope = record.map { ScopeView(.internal, $0, snapshot.image) }
+        let scope = record.map { ScopeView(.internal, destination, $0, snapshot.image) }
         let affinity = Int(record?.affinity ?? 0)
         let allowed = sourceAllowed(record, source.address)
         let chosen = record.flatMap { if case .set(let id) = $0.internal { id } else { nil } }

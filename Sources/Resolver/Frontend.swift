@@ -13,6 +13,12 @@ public enum FrontendKind: String, Sendable, Hashable, CaseIterable {
     case nodePort
 }
 
+extension FrontendKind {
+    /// Whether another node can answer in its name: that node must have the same frontend, and a NodePort is on each
+    /// node's own addresses.
+    var canReturnDirectly: Bool { self == .loadBalancer || self == .externalIP }
+}
+
 /// Why a scope of a frontend has no backends.
 public enum Refusal: Sendable, Hashable {
     /// No endpoint anywhere is ready, or serving while terminating.

@@ -115,7 +115,7 @@ public struct Resolver: Sendable {
                     internal: isClusterIP ? answers.clusterIP : answers.shortCircuit,
                     allowedSources: kind == .loadBalancer ? addresses.allowedSources : nil, affinity: view.affinity,
                     masquerade: Masquerade(options.masquerade, kind, externalLocal: view.externalLocal),
-                    forwarding: isClusterIP ? .snat : view.forwarding ?? options.forwarding))
+                    forwarding: kind.canReturnDirectly ? view.forwarding ?? options.forwarding : .snat))
         }
         add(.clusterIP, addresses.clusterIP, port.number)
         for address in addresses.loadBalancerIPs { add(.loadBalancer, address, port.number) }

@@ -100,7 +100,9 @@ struct DeviceOptions: ParsableArguments {
             valueName: "cidrs"), transform: FlagValue.prefixes)
     var nodeportAddresses: [CIDR]?
 
+    // The name that ArgumentParser makes of the property's would be `--service-cid-rs`.
     @Option(
+        name: .customLong("service-cidrs"),
         help: ArgumentHelp(
             "Prefixes ClusterIPs are taken from: other addresses in them are refused. Four of each family at most.",
             valueName: "cidrs"), transform: FlagValue.servicePrefixes)

@@ -47,7 +47,6 @@ import Testing
                 try pod.addAddress(scene.client(2).address, prefixLength: length, device: "eth0")
                 try pod.addDefaultRoute(via: scene.client(1).address, device: "eth0")
                 try lab.setClusterRange(scene.frontend(1).address, scene.frontend(9).address)
-                try lab.setAddress(scene.frontend().address, NT_ADDRESS_CLUSTER_IP | NT_ADDRESS_ENDPOINTS)
             }
             let frontends = IPFamily.allCases.flatMap { family in
                 [TransportProtocol.tcp, .udp].map {
@@ -55,6 +54,10 @@ import Testing
                 }
             }
             try lab.serve(frontends)
+            for frontend in frontends {
+                // As if the Service had another port, with endpoints.
+                try lab.setAddress(frontend.key.address, NT_ADDRESS_CLUSTER_IP | NT_ADDRESS_ENDPOINTS)
+            }
             let program = try #require(lab.datapath.programs[way.program])
             let index = Int32(bitPattern: wire.a.device.index)
             (self.pod, self.node, self.wire) = (pod, node, wire)

@@ -424,6 +424,15 @@ extension PacketBuilder {
 }
 
 extension Lab {
+    /// A packet that is no flow's, to a frontend without endpoints, is answered so.
+    func expectRefusal(
+        of packet: PacketBuilder, _ scene: Scene, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        try expect(
+            packet, in: scene.ingress, .answered(scene.refusal(of: packet)), .dropNoEndpoints, scene.refusalCounter,
+            sourceLocation: sourceLocation)
+    }
+
     /// Makes the device of test runs one that XDP may send to.
     func beAbleToAnswer(flags: UInt32 = NT_DEVICE_EXTERNAL | NT_DEVICE_XDP) throws { try setDevice(1, flags, nil) }
 

@@ -101,17 +101,19 @@ import Testing
         }
     }
 
-    private static let refusals: [(Refusal, DatapathCounter)] = [
-        (.noEndpoints, .dropNoEndpoints), (.noLocalEndpointsExternal, .dropNoLocalEndpoints),
-        (.noLocalEndpointsInternal, .dropNoLocalEndpoints),
-    ]
-
-    @Test(arguments: Scene.all)
-    func withoutBackendsNewFlowsAreRefusedWithTheReason(_ scene: Scene) throws {
+    @Test(
+        "Without backends new flows are refused: with an answer, or silently where there are some on other nodes",
+        arguments: Scene.all)
+    func refusals(_ scene: Scene) throws {
         try Lab.withLab { lab in
-            for (refusal, counter) in Self.refusals {
+            try lab.beAbleToAnswer()
+            for refusal in [Refusal.noEndpoints, .noLocalEndpointsExternal, .noLocalEndpointsInternal] {
                 try lab.serve([scene.frontend(external: .refused(refusal), internal: .refused(refusal))])
-                try lab.expect(scene.request(), in: scene.ingress, .dropped, counter)
+                if refusal == .noEndpoints {
+                    try lab.expectRefusal(of: scene.request(), scene)
+                } else {
+                    try lab.expect(scene.request(), in: scene.ingress, .dropped, .dropNoLocalEndpoints)
+                }
                 #expect(try lab.flows() == [])
             }
         }
@@ -120,6 +122,7 @@ import Testing
     @Test(arguments: Scene.all)
     func establishedFlowsGoOnWhereNewOnesAreRefused(_ scene: Scene) throws {
         try Lab.withLab { lab in
+            try lab.beAbleToAnswer()
             try lab.serve([scene.serving([scene.backend()])])
             _ = try lab.run(scene.request().bytes, in: scene.ingress)
             try lab.serve(
@@ -127,7 +130,7 @@ import Testing
                 alsoServing: [scene.backend()])
             let next = scene.request(.ack)
             try lab.expect(next, in: scene.ingress, .becomes(next.sent(to: scene.backend())), .forwardEstablished)
-            try lab.expect(scene.request(from: scene.client(2)), in: scene.ingress, .dropped, .dropNoEndpoints)
+            try lab.expectRefusal(of: scene.request(from: scene.client(2)), scene)
         }
     }
 
@@ -197,12 +200,17 @@ import Testing
         arguments: Scene.udp)
     func udpWithoutBackends(_ scene: Scene) throws {
         try Lab.withLab { lab in
+            try lab.beAbleToAnswer()
             try lab.serve([scene.serving([scene.backend()])])
             _ = try lab.run(scene.request().bytes, in: scene.ingress)
             try lab.serve([scene.frontend(external: .refused(.noEndpoints), internal: .refused(.noEndpoints))])
-            let outcome = try lab.run(scene.request().bytes, in: scene.ingress)
-            #expect(outcome.verdict == scene.ingress.drop)
-            #expect(outcome.counted[scene.ingress]?[.dropNoEndpoints] == 1)
+            let request = scene.request()
+            try lab.expect(
+                request, in: scene.ingress, .answered(scene.refusal(of: request)), .dropNoEndpoints,
+                scene.refusalCounter)
+            #expect(try lab.flows() == [])
+            // From then on like a new flow.
+            try lab.expectRefusal(of: request, scene)
         }
     }
 

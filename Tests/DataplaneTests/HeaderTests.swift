@@ -128,16 +128,22 @@ import Testing
         }
     }
 
-    @Test("ICMP and ARP are not services", arguments: Scene.udp)
+    @Test("Of ICMP only pings of a Service's address are answered, and ARP never", arguments: Scene.udp)
     func otherTraffic(_ scene: Scene) throws {
         try Lab.withLab { lab in
+            try lab.beAbleToAnswer()
             try lab.serve([scene.serving([scene.backend()])])
-            let ip = IPHeader(source: scene.client().address, destination: scene.frontend().address)
-            let echo = PacketBuilder(
-                .ip(ip, .icmp(ICMPHeader(type: scene.family == .v4 ? 8 : 128))), payload: [1, 2, 3])
-            // A ping could be one of a Service's address.
-            try lab.expect(echo, in: scene.ingress, .untouched, .passNotService)
+            let echo = scene.echoRequest()
+            try lab.expect(echo, in: scene.ingress, .answered(echo.echoAnswer(scene.family)), .answerEcho)
             try lab.expect(echo, in: scene.egress, .untouched, .passOtherProtocol)
+            let elsewhere = echo.withIP { $0.destination = scene.frontend(2).address }
+            try lab.expect(elsewhere, in: scene.ingress, .untouched, .passNotService)
+            let reply = PacketBuilder(
+                icmp: .echoReply(scene.family, identifier: 1, sequence: 1), from: scene.client().address,
+                to: scene.frontend().address)
+            for program in [scene.ingress, scene.egress] {
+                try lab.expect(reply, in: program, .untouched, .passOtherProtocol)
+            }
             guard scene.family == .v4 else { return }
             let arp = PacketBuilder(
                 .arp(ARPMessage(whoHas: scene.frontend().address, tell: scene.client().address)),

@@ -236,4 +236,6 @@ extension DatapathProgram {
     var drop: Int32 { self == .externalXDP ? 1 : 2 }
     /// `XDP_TX`, or `TC_ACT_REDIRECT`.
     var sendBack: Int32 { self == .externalXDP ? 3 : 7 }
+    /// `XDP_REDIRECT`, or `TC_ACT_REDIRECT`.
+    var redirect: Int32 { self == .externalXDP ? 4 : 7 }
 }

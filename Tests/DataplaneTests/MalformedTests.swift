@@ -171,6 +171,8 @@ import Testing
         }
         let base = program == scene.ingress ? scene.request() : scene.reply()
         var packet = base.with { $0.payload = [UInt8](repeating: 6, count: .random(in: 0...64, using: &random)) }
+            // Of its own, lest what becomes a fragment belong to others, and wait for them.
+            .withIP { $0.label = .random(in: 0...UInt16.max, using: &random) }
         if Bool.random(using: &random) { packet.link.tags = [VLANTag(id: 5)] }
         if Bool.random(using: &random) {
             packet = packet.withIP {

@@ -124,7 +124,7 @@ import Testing
     @Test(
         "The flow table's share of the memory has bounds",
         arguments: [
-            (UInt64(0), UInt32(65_536)), (1 << 30, 65_536), (16 << 30, 116_711), (256 << 30, 1_867_377),
+            (UInt64(0), UInt32(65_536)), (1 << 30, 65_536), (16 << 30, 111_848), (256 << 30, 1_789_569),
             (4 << 40, 2_097_152),
         ])
     func flowCapacity(memory: UInt64, flows: UInt32) {

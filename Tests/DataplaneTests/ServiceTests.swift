@@ -1,6 +1,8 @@
 import Dataplane
 import NeedletailABI
+import NetLab
 import NetTypes
+import Netlink
 import PacketKit
 import Resolver
 import ServiceModel
@@ -34,36 +36,66 @@ import Testing
         try lab.serve(Array(desired.frontends.values), alsoServing: desired.backends)
     }
 
-    @Test(arguments: Scene.all)
-    func aServiceWithALocalAndARemoteEndpoint(_ scene: Scene) throws {
-        try Lab.withLab { lab in
-            let endpoints = [
-                Endpoint(addresses: [scene.backend(1).address.description], nodeName: "here"),
-                Endpoint(addresses: [scene.backend(2).address.description], nodeName: "there"),
-            ]
-            try apply(objects(scene, .cluster, endpoints), scene, to: lab)
-            let nodePort = TransportEndpoint(scene.frontend(3).address, 30_080, scene.transport)
-            for frontend in [scene.frontend(1), scene.frontend(2), nodePort] {
-                var reached: Set<TransportEndpoint> = []
-                for port in UInt16(1)...40 {
-                    let request = scene.request(from: scene.client(port: port), to: frontend)
-                    let outcome = try lab.run(request.bytes, in: scene.ingress)
-                    // From outside a remote backend needs a way there, and this node has none.
-                    let isCut = scene.scope == .external && outcome.verdict == scene.ingress.drop
-                    let backend = try #require(PacketDissection(outcome.output).destination)
-                    reached.insert(isCut ? scene.backend(2) : backend)
-                    #expect(outcome.verdict == scene.ingress.pass || isCut)
+    @Test(
+        "A local and a remote endpoint are both reached; from outside the remote one in the node's name",
+        arguments: Scene.all)
+    func aLocalAndARemoteEndpoint(_ scene: Scene) throws {
+        let topology = try Topology(podNames: ["pod"])
+        let device = try topology.node.device("ntpod")
+        let (local, remote) = (scene.backend(1), scene.backend(2))
+        let (node, mac) = (scene.client(78).address, try #require(MACAddress("02:00:00:00:00:99")))
+        try topology.node.addRoute(
+            to: #require(CIDR(remote.address, length: scene.family.bitWidth)), device: "ntpod")
+        try topology.node.namespace.withNetlink {
+            try $0.addNeighbor(remote.address, at: mac, interface: device.index)
+        }
+        let endpoints = [
+            Endpoint(addresses: [local.address.description], nodeName: "here"),
+            Endpoint(addresses: [remote.address.description], nodeName: "there"),
+        ]
+        let nodePort = TransportEndpoint(scene.frontend(3).address, 30_080, scene.transport)
+        try topology.node.namespace.run {
+            try Lab.withLab { lab in
+                try lab.setDevice(device.index, NT_DEVICE_EXTERNAL | NT_DEVICE_XDP, node)
+                try apply(objects(scene, .cluster, endpoints), scene, to: lab)
+                for frontend in [scene.frontend(1), scene.frontend(2), nodePort] {
+                    var reached: Set<TransportEndpoint> = []
+                    for port in UInt16(1)...40 {
+                        let request = scene.request(from: scene.client(port: port), to: frontend)
+                        let backend = try lab.choice(scene.client(port: port), frontend, scene.scope)
+                        reached.insert(backend)
+                        guard scene.scope == .external, backend == remote else {
+                            try lab.expect(
+                                request, in: scene.ingress, .becomes(request.sent(to: backend)), .forwardNew)
+                            continue
+                        }
+                        let outcome = try lab.run(request.bytes, in: scene.ingress)
+                        #expect(outcome.verdict == scene.ingress.redirect)
+                        #expect(outcome.counted == [scene.ingress: [.forwardNew: 1]])
+                        let source = try #require(PacketDissection(outcome.output).source)
+                        #expect(Lab.settings.natPorts.contains(source.port))
+                        let wanted = request.readdressed(
+                            from: TransportEndpoint(node, source.port, scene.transport), to: remote
+                        )
+                        .withIP { $0.hopLimit -= 1 }
+                        .withLink { $0.destination = mac.bytes }
+                        .withLink { $0.source = device.hardwareAddress?.bytes ?? [] }
+                        #expect(
+                            outcome.output == wanted.bytes,
+                            "\(PacketDiff(expected: wanted.bytes, actual: outcome.output))")
+                    }
+                    #expect(reached == [local, remote], "\(frontend)")
                 }
-                #expect(reached == [scene.backend(1), scene.backend(2)], "\(frontend)")
             }
         }
     }
 
     @Test(
-        "externalTrafficPolicy: Local without a local endpoint drops from outside, not from pods",
+        "externalTrafficPolicy: Local without a local endpoint drops from outside; without any it refuses all",
         arguments: Scene.all)
     func localPolicy(_ scene: Scene) throws {
         try Lab.withLab { lab in
+            try lab.beAbleToAnswer()
             let remote = Endpoint(addresses: [scene.backend(2).address.description], nodeName: "there")
             try apply(objects(scene, .local, [remote]), scene, to: lab)
             let request = scene.request(to: scene.frontend(2))
@@ -74,7 +106,7 @@ import Testing
             }
             try apply(objects(scene, .local, []), scene, to: lab)
             let other = scene.request(from: scene.client(2), to: scene.frontend(2))
-            try lab.expect(other, in: scene.ingress, .dropped, .dropNoEndpoints)
+            try lab.expectRefusal(of: other, scene)
         }
     }
 }

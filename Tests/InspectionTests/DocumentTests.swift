@@ -27,6 +27,7 @@ struct DocumentTests {
         #expect(
             keys(status) == [
                 "abiVersion", "agent", "attachments", "counters", "kernel", "pinDirectory", "socketHooks", "totals",
+                "traffic",
             ])
         let agent = try #require(status["agent"] as? [String: Any])
         #expect(
@@ -43,7 +44,7 @@ struct DocumentTests {
         #expect(totals["backends"] as? [String: Int] == ["active": 9, "terminating": 0, "gone": 0])
         #expect(totals["slots"] as? Int == 251 * 5 + 509)
         let counters = try objects(status, "counters")
-        #expect(counters.count == 42)
+        #expect(counters.count == Int(NT_COUNTER_COUNT))
         #expect(keys(counters[0]) == ["counter", "explanation", "outcome", "packets", "programs"])
         let new = try #require(counters.first { $0["counter"] as? String == "forward-new" })
         #expect(new["packets"] as? Int == 4)
@@ -84,7 +85,7 @@ struct DocumentTests {
         #expect(ports.count == 1)
         #expect(
             keys(ports[0]) == [
-                "flows", "frontends", "name", "namespace", "portName", "protocol", "serviceID", "sets",
+                "flows", "frontends", "name", "namespace", "portName", "protocol", "serviceID", "sets", "traffic",
             ])
         let sets = try objects(ports[0], "sets")
         #expect(sets.map { $0["slots"] as? Int } == [251, 509, 251])

@@ -58,6 +58,7 @@ struct StatusTests {
                 "OUTCOME     COUNTER       PACKETS  MEANING",
                 "translated  forward-new         4  client to backend, flow created",
                 "translated  reverse             1  backend to client",
+                "answered    reset               1  TCP reset sent",
                 "dropped     no-endpoints        1  the Service has no usable endpoints",
             ])
         let wide = rows(try datapath.inspector.status().text(.wide))

@@ -23,7 +23,9 @@ final class TestDatapath {
     let datapath: Datapath
     private(set) var image: MapImage
 
-    static let settings: DatapathSettings = {
+    var settings: DatapathSettings { Self.small }
+
+    private static let small: DatapathSettings = {
         var settings = DatapathSettings()
         settings.maxFrontends = 256
         settings.maxSets = 64
@@ -40,7 +42,7 @@ final class TestDatapath {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         try BPFFileSystem.mount(at: directory)
         pins = PinDirectory("\(directory)/needletail")
-        datapath = try Datapath.load(Self.settings, pins: pins)
+        datapath = try Datapath.load(Self.small, pins: pins)
         image = try KernelMaps(datapath.maps).read()
     }
 

@@ -45,6 +45,7 @@ struct TableTests {
         #expect(
             try inspector.service(ServiceSelector("shop/web")).text(.normal) == """
                 Service shop/web:http/TCP, id 1, 3 flows
+                  3 new flows, 3 packets (140 B) to backends, 1 (40 B) back, nothing refused
                   FRONTEND               KIND       SCOPE     NEW CONNECTIONS      OPTIONS
                   198.18.0.10:80/TCP     ClusterIP  external  3 backends of set 2
                   198.18.0.10:80/TCP     ClusterIP  internal  3 backends of set 2
@@ -74,6 +75,7 @@ struct TableTests {
         #expect(
             try inspector.service(ServiceSelector("shop/api")).text(.normal) == """
                 Service shop/api/TCP, id 2, 0 flows
+                  0 new flows, 0 packets (0 B) to backends, 0 (0 B) back, nothing refused
                   FRONTEND              KIND          SCOPE     NEW CONNECTIONS              OPTIONS
                   198.18.0.11:443/TCP   ClusterIP     external  1 backend of set 3
                   198.18.0.11:443/TCP   ClusterIP     internal  1 backend of set 3
@@ -94,6 +96,7 @@ struct TableTests {
         #expect(
             report.split(separator: "\n\n")[0] == """
                 Service shop/special/TCP, id 6, 0 flows
+                  0 new flows, 0 packets (0 B) to backends, 0 (0 B) back, nothing refused
                   FRONTEND              KIND          SCOPE     NEW CONNECTIONS     OPTIONS
                   198.18.0.14:443/TCP   ClusterIP     external  1 backend of set 7  masquerade
                   198.18.0.14:443/TCP   ClusterIP     internal  1 backend of set 7

@@ -25,7 +25,7 @@ private final class TraceRig: @unchecked Sendable {
 
     init() throws {
         datapath = try TestDatapath()
-        try Datapath.pinTraceTwins(TestDatapath.settings, pins: datapath.pins)
+        try Datapath.pinTraceTwins(datapath.settings, pins: datapath.pins)
         host = try NetLab.Host(name: "trace")
         try host.enableForwarding()
         let gateways = try ["192.0.2.254", "2001:db8:0:2::fe"].map { try #require(IPAddress($0)) }

@@ -65,7 +65,7 @@ struct WatchingTests {
         let frontend = try #require(datapath.image.frontends[web])
         let record = outcome.record
         #expect(record.service == frontend.service)
-        #expect([record.set] == frontend.sets.filter { .set($0) == frontend.internal })
+        #expect(.set(record.set) == frontend.internal)
         let backend = try #require(datapath.image.backends[record.backend])
         #expect(Packet(outcome.run.output)?.destination == backend.endpoint)
         #expect(record.flags & (NT_TRACE_FRONTEND | NT_TRACE_SLOT) == NT_TRACE_FRONTEND | NT_TRACE_SLOT)
@@ -133,7 +133,9 @@ struct WatchingTests {
         var wire = nt_event()
         (wire.family, wire.protocol) = (4, 6)
         #expect(DatapathEvent(wire) != nil)
-        for (path, value) in [(\nt_event.family, 5), (\.protocol, 99), (\.program, 6), (\.counter, 42)] {
+        for (path, value) in [
+            (\nt_event.family, 5), (\.protocol, 99), (\.program, 6), (\.counter, Int(NT_COUNTER_COUNT)),
+        ] {
             var broken = wire
             broken[keyPath: path as WritableKeyPath<nt_event, UInt8>] = UInt8(value)
             #expect(DatapathEvent(broken) == nil)

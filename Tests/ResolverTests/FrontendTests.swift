@@ -190,8 +190,8 @@ import Testing
 
     @Test(
         arguments: [
-            (nil, Forwarding.snat, 0), (nil, .dsr, 3), ("snat", .dsr, 0), ("dsr", .snat, 3), ("DSR", .snat, 0),
-            ("DSR", .dsr, 3), ("", .snat, 0),
+            (nil, Forwarding.snat, 0), (nil, .dsr, 2), ("snat", .dsr, 0), ("dsr", .snat, 2), ("DSR", .snat, 0),
+            ("DSR", .dsr, 2), ("", .snat, 0),
         ] as [(String?, Forwarding, Int)])
     func forwarding(_ annotation: String?, _ standard: Forwarding, _ direct: Int) {
         var service = fullService()

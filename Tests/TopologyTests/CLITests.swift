@@ -84,7 +84,7 @@ import Testing
         #expect(tables.compactMap { $0["verdict"] as? String } == ["ok", "ok"])
         let used = try scene.list("maps", of: "maps").first { $0["name"] as? String == "nt_backends" }
         #expect(used?["used"] as? Int == scene.backends.count)
-        #expect(try scene.document("version")["abiVersion"] as? Int == 1)
+        #expect(try scene.document("version")["abiVersion"] as? Int == 2)
         #expect(try scene.document("flow", "flush", "--all", "--dry-run")["flows"] as? Int == 4)
     }
 
@@ -102,6 +102,31 @@ import Testing
         #expect(try scene.table("flow", "flush", "--service", "default/web:stream") == [["2", "flows", "flushed"]])
         let rest = try scene.table("flow", "list").dropFirst()
         #expect(rest.map { $0[4] } == ["default/web:datagram", "default/web:datagram"])
+    }
+
+    /// The packets that follow meet the backends that those before them had.
+    @Test(arguments: AgentState.allCases) func tracesTellWhereFlowsGo(_ state: AgentState) throws {
+        let scene = try CLIScene(state)
+        for flow in scene.flows {
+            let flags = flow.transport == "TCP" ? ["--flags", "ack"] : []
+            let packet = [flow.transport.lowercased(), flow.client, flow.address]
+            let document = try scene.document(["trace"] + packet + ["--from", "external"] + flags)
+            let trace = try #require((document["traces"] as? [[String: Any]])?.first)
+            #expect(trace["device"] as? String == "eth0")
+            let step = try #require((trace["steps"] as? [[String: Any]])?.first)
+            #expect(step["attached"] as? Bool == true && step["differs"] as? Bool == false)
+            #expect((step["flow"] as? [String: Any])?["state"] as? String == "found")
+            let backend = try #require(step["backend"] as? [String: Any])
+            #expect(endpoint(backend) == flow.backend)
+            #expect((trace["verdict"] as? [String: Any])?["action"] as? String == "translated")
+        }
+        let stats = try scene.list("services", of: "stats")
+        #expect(stats.compactMap { $0["flows"] as? Int } == [2, 2])
+        for service in stats {
+            let total = try #require(service["total"] as? [String: Any])
+            #expect(total["newFlows"] as? Int == 2 && total["packets"] as? Int ?? 0 >= 2)
+            #expect(total["replyPackets"] as? Int ?? 0 >= 2)
+        }
     }
 
     /// What others take off a device is not shown as if it were there.
@@ -176,6 +201,9 @@ private final class CLIScene {
             try add(datagram, "datagram", socket.ask(datagram))
             sockets.append(socket)
         }
+        // The agent loads the programs for traces beside its work.
+        let limit = ContinuousClock.now + .seconds(30)
+        while cluster.pins.entries(in: "trace").count < 5, ContinuousClock.now < limit { usleep(50_000) }
         if state == .killed { try cluster.stop(SIGKILL) }
     }
 
@@ -223,7 +251,7 @@ private final class CLIScene {
         try #require(try document(arguments)[key] as? [[String: Any]], "\(key)")
     }
 
-    private func document(_ arguments: [String]) throws -> [String: Any] {
+    func document(_ arguments: [String]) throws -> [String: Any] {
         let text = try answer(arguments + ["-o", "json"]).joined(separator: "\n")
         return try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
     }

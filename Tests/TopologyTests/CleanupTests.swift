@@ -37,9 +37,19 @@ import Testing
         return held
     }
 
-    @Test(arguments: Forwarding.programs, ["b", "c"])
-    func udpMovesOnAndTCPStaysWhenAnEndpointGoes(_ forwarding: Forwarding, _ leaver: String) throws {
-        let pair = try TwoNodes.serving(forwarding) { [try $0.service(on: [leaver])] }
+    @Test(arguments: Forwarding.programs) func flowsEndWhenTheyShouldAndNoSooner(_ forwarding: Forwarding) throws {
+        let pair = try TwoNodes.serving(forwarding) { _ in [] }
+        for server in ["a", "c"] {
+            try udpMovesOnAndTCPStaysWhenAnEndpointGoes(pair, server)
+            for isDeleted in [false, true] {
+                try udpEndsWithTheLastEndpointOrTheService(pair, isDeleted: isDeleted, server)
+            }
+        }
+        for family in IPFamily.allCases { try aPortThatIsUsedAgainGetsAUsableBackend(pair, family) }
+    }
+
+    private func udpMovesOnAndTCPStaysWhenAnEndpointGoes(_ pair: TwoNodes, _ leaver: String) throws {
+        try pair.apply(pair.service(on: [leaver]))
         let service = ServiceManifest("web", number: 1)
         let held = try hold(pair, service)
         for flow in held {
@@ -72,42 +82,39 @@ import Testing
 
     /// Issue 139628 and PR 141371 of Kubernetes, as they should be: no endpoint left, or the Service deleted, means that no
     /// datagram reaches a pod any more.
-    @Test(arguments: Forwarding.programs, [false, true])
-    func udpEndsWithTheLastEndpointOrTheService(_ forwarding: Forwarding, _ isDeleted: Bool) throws {
-        for server in ["a", "c"] {
-            let pair = try TwoNodes.serving(forwarding) { [try $0.service(on: [server])] }
-            let service = try pair.service(on: [])
-            let held = try hold(pair, service)
-            for flow in held {
-                #expect(try flow.server() == server, "\(flow.what)")
-                #expect(try flow.connection.request("first").hasPrefix("\(server) "), "\(flow.what)")
-            }
-            if isDeleted { try pair.remove(service) } else { try pair.apply(service) }
-            let before = try pair.requests(of: server)
-            for flow in held {
-                try flow.socket.setTimeout(.milliseconds(50))
-                for _ in 0..<3 { #expect(throws: LabError.self, "\(flow.what)") { try flow.server() } }
-            }
-            #expect(try pair.requests(of: server) == before, "datagrams of ended flows have reached \(server)")
-            for flow in held {
-                #expect(try flow.connection.request("still").hasPrefix("\(server) "), "\(flow.what)")
-                guard !isDeleted else { continue }
-                // A connected socket is told.
-                #expect(try flow.client.outcome(flow.datagrams) == .refused, "\(flow.what)")
-            }
-            // And when it is back, the same socket is served again.
-            try pair.apply(pair.service(on: ["d"]))
-            for flow in held {
-                try flow.socket.setTimeout(.seconds(3))
-                #expect(try flow.server() == "d", "\(flow.what), back")
-            }
+    private func udpEndsWithTheLastEndpointOrTheService(
+        _ pair: TwoNodes, isDeleted: Bool, _ server: String
+    ) throws {
+        try pair.apply(pair.service(on: [server]))
+        let service = try pair.service(on: [])
+        let held = try hold(pair, service)
+        for flow in held {
+            #expect(try flow.server() == server, "\(flow.what)")
+            #expect(try flow.connection.request("first").hasPrefix("\(server) "), "\(flow.what)")
+        }
+        if isDeleted { try pair.remove(service) } else { try pair.apply(service) }
+        let before = try pair.requests(of: server)
+        for flow in held {
+            try flow.socket.setTimeout(.milliseconds(50))
+            for _ in 0..<3 { #expect(throws: LabError.self, "\(flow.what)") { try flow.server() } }
+        }
+        #expect(try pair.requests(of: server) == before, "datagrams of ended flows have reached \(server)")
+        for flow in held {
+            #expect(try flow.connection.request("still").hasPrefix("\(server) "), "\(flow.what)")
+            guard !isDeleted else { continue }
+            // A connected socket is told.
+            #expect(try flow.client.outcome(flow.datagrams) == .refused, "\(flow.what)")
+        }
+        // And when it is back, the same socket is served again.
+        try pair.apply(pair.service(on: ["d"]))
+        for flow in held {
+            try flow.socket.setTimeout(.seconds(3))
+            #expect(try flow.server() == "d", "\(flow.what), back")
         }
     }
 
     /// A client may use its port again: what is left of the old connection does not lead the new one to where nobody is.
-    @Test(arguments: Forwarding.programs, IPFamily.allCases)
-    func aPortThatIsUsedAgainGetsAUsableBackend(_ forwarding: Forwarding, _ family: IPFamily) throws {
-        let pair = try TwoNodes.serving(forwarding) { [try $0.service(on: ["c"])] }
+    private func aPortThatIsUsedAgainGetsAUsableBackend(_ pair: TwoNodes, _ family: IPFamily) throws {
         let service = ServiceManifest("", number: 1)
         for (name, kind) in [("outside", FrontendKind.nodePort), ("pod0", .clusterIP)] {
             let client = try pair.host(name)

@@ -29,16 +29,26 @@ import Testing
         return seen
     }
 
-    /// External traffic policy Local: outside clients get this node's endpoints or nothing, and are seen; pods get all.
-    @Test(arguments: Forwarding.programs) func externalTrafficPolicyLocal(_ forwarding: Forwarding) throws {
-        let local = ["externalTrafficPolicy: Local"]
-        let pair = try TwoNodes.serving(forwarding) { pair in
+    @Test(arguments: Forwarding.programs) func policies(_ forwarding: Forwarding) throws {
+        let (local, inside) = (["externalTrafficPolicy: Local"], ["internalTrafficPolicy: Local"])
+        let pair = try TwoNodes.serving(forwarding, clients: (0..<8).map { "outside\($0)" }) { pair in
             try [
                 pair.service("far", number: 1, on: ["c"], extras: local),
                 pair.service("both", number: 2, on: ["a", "c"], extras: local),
                 pair.service("leaving", number: 3, on: ["a", "c"], ["a": .draining], extras: local),
+                pair.service("inside-far", number: 4, on: ["c"], extras: inside),
+                pair.service("inside-both", number: 5, on: ["a", "c"], extras: inside),
+                pair.service("affine", number: 6, on: ["a", "b", "c", "d"], extras: ["sessionAffinity: ClientIP"]),
             ]
         }
+        try externalTrafficPolicyLocal(pair)
+        try pair.network.serve(from: 0)
+        try internalTrafficPolicyLocal(pair)
+        try affinityHoldsAClientToItsBackend(pair)
+    }
+
+    /// External traffic policy Local: outside clients get this node's endpoints or nothing, and are seen; pods get all.
+    private func externalTrafficPolicyLocal(_ pair: TwoNodes) throws {
         // By Service and node, for outside clients; by Service, for pods.
         let rows: [(number: Int, outside: [Set<String>], pods: Set<String>)] = [
             (1, [[], ["c"]], ["c"]),
@@ -72,15 +82,9 @@ import Testing
     }
 
     /// Internal traffic policy Local: ClusterIPs are served by the node's own endpoints or not at all; nothing else changes.
-    @Test func internalTrafficPolicyLocal() throws {
-        let pair = try TwoNodes.serving { pair in
-            try [
-                pair.service("far", number: 1, on: ["c"], extras: ["internalTrafficPolicy: Local"]),
-                pair.service("both", number: 2, on: ["a", "c"], extras: ["internalTrafficPolicy: Local"]),
-            ]
-        }
-        let inside: [Int: [Set<String>]] = [1: [[], ["c"]], 2: [["a"], ["c"]]]
-        let all: [Int: Set<String>] = [1: ["c"], 2: ["a", "c"]]
+    private func internalTrafficPolicyLocal(_ pair: TwoNodes) throws {
+        let inside: [Int: [Set<String>]] = [4: [[], ["c"]], 5: [["a"], ["c"]]]
+        let all: [Int: Set<String>] = [4: ["c"], 5: ["a", "c"]]
         for (number, expected) in inside {
             let service = ServiceManifest("", number: number)
             for (family, transport) in IPFamily.allCases.flatMap({ family in Self.transports.map { (family, $0) } }) {
@@ -209,12 +213,8 @@ import Testing
     }
 
     /// All frontends of a service port share a client's affinity; each client, family and port has its own.
-    @Test(arguments: Forwarding.programs) func affinityHoldsAClientToItsBackend(_ forwarding: Forwarding) throws {
-        let affinity = ["sessionAffinity: ClientIP"]
-        let pair = try TwoNodes.serving(forwarding, clients: (0..<12).map { "outside\($0)" }) { pair in
-            [try pair.service(on: ["a", "b", "c", "d"], extras: affinity)]
-        }
-        let service = ServiceManifest("", number: 1)
+    private func affinityHoldsAClientToItsBackend(_ pair: TwoNodes) throws {
+        let service = ServiceManifest("", number: 6)
         for (family, transport) in IPFamily.allCases.flatMap({ family in Self.transports.map { (family, $0) } }) {
             var used: Set<String> = []
             for client in pair.network.clients + [try pair.host("pod0")] {

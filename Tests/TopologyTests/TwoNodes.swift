@@ -30,8 +30,9 @@ final class TwoNodes: Sendable {
     /// sockets are left alone, so that every packet goes through the programs at the devices.
     static let flags = [
         "--xdp-forward": "always", "--sockets": "off", "--nat-ports": "50000-59999", "--answer-limit": "100000",
-        "--service-cidrs": "203.0.113.0/24,2001:db8:113::/48",
+        "--service-cidrs": "203.0.113.0/24,2001:db8:113::/48", "--max-tcp-flows": "16384", "--max-udp-flows": "16384",
     ]
+    /// Those of the flag.
     static let natPorts: ClosedRange<UInt16> = 50_000...59_999
 
     init(clients: [String] = ["outside"], joinedDirectly: Bool = false) throws {
@@ -167,9 +168,7 @@ final class TestNode: Sendable {
 
     /// Starts the agent and waits until it has attached to the devices.
     func start(_ flags: [String: String]) throws {
-        let absent =
-            ProcessInfo.processInfo.environment["NT_ABSENT"].map { $0.split(separator: ",").map(String.init) } ?? []
-        let values = AgentFlags(flags.merging(["--node-name": name]) { $1 }).values.filter { !absent.contains($0.key) }
+        let values = AgentFlags(flags.merging(["--node-name": name]) { $1 }).values
         let arguments =
             ["--manifests", manifests.path, "--pin-directory", pins.root]
             + values.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] }
