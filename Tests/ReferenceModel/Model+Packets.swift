@@ -44,6 +44,10 @@ extension Model {
         case .tcp, .udp:
             guard frame.ip.identification != nil else { break }
             let key = FragmentKey(frame, packet.tuple.source.transport)
+            if waiting.contains(key), packet.isXDP, observed.counters == [.passToTC: 1] {
+                // They wait at the other hook.
+                return packet.passes(.passToTC)
+            }
             if waiting.remove(key) != nil, let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
@@ -138,7 +142,9 @@ extension Model {
             changed.flags |= NT_FLOW_REPLIED
             if flags.fin { changed.flags |= NT_FLOW_FIN_REVERSE }
             // A backend that goes on talking has not taken the client's reset for one.
-            if flags.isTCP { changed.flags = changed.flags & ~NT_FLOW_RST | (flags.rst ? NT_FLOW_RST : 0) }
+            if packet.tuple.source.transport == .tcp {
+                changed.flags = changed.flags & ~NT_FLOW_RST | (flags.rst ? NT_FLOW_RST : 0)
+            }
         }
         changed.seen = packet.time.tick
         flows[FlowKey(tuple: packet.tuple, direction: direction)] = changed
@@ -262,11 +268,7 @@ extension Model {
             let inner = try? ParsedFrame(
                 Array(packet.frame.bytes[..<outer.start] + packet.frame.bytes[outer.payload..<outer.end])),
             inner.ip.identification == nil, let tuple = inner.tuple, let frontend = frontends[tuple.destination],
-            frontend.has(NT_FRONTEND_DSR), !retired.contains(frontend.key),
-            case .spread(let members)? = frontend.answers[.external],
-            let member = members.first(where: {
-                $0.endpoint.address == outer.destination && $0.isLocal
-            }), let backend = backendIDs[member.endpoint]
+            frontend.has(NT_FRONTEND_DSR), let backend = localBackend(at: outer.destination, of: frontend, tuple)
         else { return packet.passes(.passOtherProtocol) }
         var inside = Packet(
             program: packet.program, device: packet.device, time: packet.time, observed: packet.observed,
@@ -274,6 +276,16 @@ extension Model {
         inside.tunnelled = backend
         inside.count(.dsrDecapsulated)
         return ingress(&inside)
+    }
+
+    /// The one that the tuple's own flow has, or else one of the set.
+    private func localBackend(at address: IPAddress, of frontend: ModelFrontend, _ tuple: Tuple) -> Int? {
+        func isIt(_ id: Int) -> Bool { backends[id]?.endpoint.address == address && backends[id]?.isLocal == true }
+        if let flow = flows[FlowKey(tuple: tuple, direction: .forward)], isIt(flow.backend) { return flow.backend }
+        guard !retired.contains(frontend.key), case .spread(let members)? = frontend.answers[.external] else {
+            return nil
+        }
+        return members.compactMap { backendIDs[$0.endpoint] }.first(where: isIt)
     }
 
     private mutating func choose(_ packet: Packet, _ frontend: ModelFrontend, _ members: [ModelMember]) -> Int? {
