@@ -64,7 +64,7 @@ struct Life {
             let ends = steps.last?.addresses ?? []
             lines.append("not reproduced; what came before it, of the same addresses:")
             let related = steps.indices.filter {
-                steps[$0].addresses.intersection(ends).count > 1 || !steps[$0].isPacket
+                steps[$0].addresses.intersection(ends).count > 1
             }
             for index in related.suffix(60) {
                 lines += ["\(index): " + Self.describe(steps[index], about: ends), "  → \(outcomes[index])"]

@@ -44,8 +44,10 @@ extension Model {
         case .tcp, .udp:
             guard frame.ip.identification != nil else { break }
             let key = FragmentKey(frame, packet.tuple.source.transport)
-            // Noted anew if it is translated.
-            fragments[key] = nil
+            if waiting.contains(key), packet.isXDP, observed.counters == [.passToTC: 1] {
+                // They wait at the other hook.
+                return packet.passes(.passToTC)
+            }
             if waiting.remove(key) != nil, let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
@@ -67,7 +69,6 @@ extension Model {
 
     private mutating func ingress(_ packet: inout Packet) -> Expectation {
         guard let frontend = frontends[packet.tuple.destination] else { return withoutFrontend(&packet) }
-        noteFragment(packet)
         let key = FlowKey(tuple: packet.tuple, direction: .forward)
         if let flow = flows[key] {
             if flow.backend == 0, !packet.flags.isBareSYN {
@@ -141,7 +142,9 @@ extension Model {
             changed.flags |= NT_FLOW_REPLIED
             if flags.fin { changed.flags |= NT_FLOW_FIN_REVERSE }
             // A backend that goes on talking has not taken the client's reset for one.
-            if flags.isTCP { changed.flags = changed.flags & ~NT_FLOW_RST | (flags.rst ? NT_FLOW_RST : 0) }
+            if packet.tuple.source.transport == .tcp {
+                changed.flags = changed.flags & ~NT_FLOW_RST | (flags.rst ? NT_FLOW_RST : 0)
+            }
         }
         changed.seen = packet.time.tick
         flows[FlowKey(tuple: packet.tuple, direction: direction)] = changed
@@ -242,6 +245,7 @@ extension Model {
     private mutating func encapsulated(
         _ packet: inout Packet, to target: TransportEndpoint, _ path: Path
     ) -> Expectation {
+        noteFragment(packet)
         packet.count(.dsrEncapsulated)
         var bytes = packet.frame.bytes
         let ip = packet.frame.ip
@@ -264,11 +268,7 @@ extension Model {
             let inner = try? ParsedFrame(
                 Array(packet.frame.bytes[..<outer.start] + packet.frame.bytes[outer.payload..<outer.end])),
             inner.ip.identification == nil, let tuple = inner.tuple, let frontend = frontends[tuple.destination],
-            frontend.has(NT_FRONTEND_DSR), !retired.contains(frontend.key),
-            case .spread(let members)? = frontend.answers[.external],
-            let member = members.first(where: {
-                $0.endpoint.address == outer.destination && $0.isLocal
-            }), let backend = backendIDs[member.endpoint]
+            frontend.has(NT_FRONTEND_DSR), let backend = localBackend(at: outer.destination, of: frontend, tuple)
         else { return packet.passes(.passOtherProtocol) }
         var inside = Packet(
             program: packet.program, device: packet.device, time: packet.time, observed: packet.observed,
@@ -276,6 +276,16 @@ extension Model {
         inside.tunnelled = backend
         inside.count(.dsrDecapsulated)
         return ingress(&inside)
+    }
+
+    /// The one that the tuple's own flow has, or else one of the set.
+    private func localBackend(at address: IPAddress, of frontend: ModelFrontend, _ tuple: Tuple) -> Int? {
+        func isIt(_ id: Int) -> Bool { backends[id]?.endpoint.address == address && backends[id]?.isLocal == true }
+        if let flow = flows[FlowKey(tuple: tuple, direction: .forward)], isIt(flow.backend) { return flow.backend }
+        guard !retired.contains(frontend.key), case .spread(let members)? = frontend.answers[.external] else {
+            return nil
+        }
+        return members.compactMap { backendIDs[$0.endpoint] }.first(where: isIt)
     }
 
     private mutating func choose(_ packet: Packet, _ frontend: ModelFrontend, _ members: [ModelMember]) -> Int? {
@@ -330,7 +340,6 @@ extension Model {
         if node.natPorts.contains(destination.port),
             let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)], flow.isMasqueraded
         {
-            noteFragment(packet)
             switch path(&packet, to: flow.rewritten.destination.address) {
             case .failure(let outcome): return outcome.expectation
             case .success(let path):
@@ -350,6 +359,7 @@ extension Model {
             flows[replies] = nil
             packet.count(.flowStaleCleared)
         }
+        forgetFragment(packet)
         return packet.passes(.passNotService)
     }
 
@@ -357,9 +367,9 @@ extension Model {
 
     private mutating func egress(_ packet: inout Packet) -> Expectation {
         guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)] else {
+            forgetFragment(packet)
             return packet.passes(.passNotService)
         }
-        noteFragment(packet)
         guard !flow.isMasqueraded else { return packet.passes(.passNotService) }
         touch(&packet, .reverse, flow)
         packet.count(.reverseTranslated)
@@ -370,6 +380,7 @@ extension Model {
 
     /// The packet with another tuple, passed or sent on.
     private mutating func translated(_ packet: inout Packet, to tuple: Tuple, _ path: Path?) -> Expectation {
+        noteFragment(packet)
         let frame = packet.frame
         var bytes = frame.bytes
         Rewrite.translate(
@@ -377,7 +388,14 @@ extension Model {
         return packet.leaves(bytes, path, node)
     }
 
-    /// The ports of a first fragment, for those that follow: they are to share its fate, whatever that is.
+    /// An identification used again for what is none of ours.
+    private mutating func forgetFragment(_ packet: Packet) {
+        let frame = packet.frame
+        guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
+        fragments[FragmentKey(frame, packet.tuple.source.transport)] = nil
+    }
+
+    /// The ports of a first fragment, for those that follow.
     private mutating func noteFragment(_ packet: Packet) {
         let frame = packet.frame
         guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
