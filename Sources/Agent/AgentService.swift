@@ -29,14 +29,14 @@ public struct AgentService: Service {
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
         let manifests = try ManifestDirectory(path: configuration.manifests).follow()
-        let endings = Inbox<EndedFlows>()
+        let endings = Inbox<FlowEnding>()
         let socketEndings = Inbox<EndedFlows>()
         // Rounds of the collector: every so often, and at once when a map is full.
         let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let reconciler = try Reconciler(
             configuration, datapath, logger,
             endFlows: {
-                endings.put($0)
+                endings.put(FlowEnding($0))
                 socketEndings.put($0)
             }, mapsChanged: { socketEndings.put(.of([])) }, makeRoom: { round.yield() })
         try await reconciler.start()
@@ -91,17 +91,25 @@ public struct AgentService: Service {
 
     /// On the collector's thread: changes of endpoints do not wait for it.
     private func end(
-        _ flows: [EndedFlows], _ collector: CollectorThread, _ endings: Inbox<EndedFlows>
+        _ flows: [FlowEnding], _ collector: CollectorThread, _ endings: Inbox<FlowEnding>
     ) async {
-        let ended = flows.reduce(EndedFlows.of([])) { $0.union($1) }
+        // A burst of changes costs as many comparisons for each entry as it lasts ticks.
+        var ended: [FlowEnding] = []
+        for next in flows {
+            if let both = ended.last?.union(next) { ended[ended.count - 1] = both } else { ended.append(next) }
+        }
         do {
-            let entries = try await collector.end(ended)
-            if entries > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(entries)"]) }
+            let ending = try await collector.end(ended)
+            if ending.removed > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(ending.removed)"]) }
+            if ending.remaining == 0 { return }
         } catch {
             logger.error(
                 "cannot end UDP flows of endpoints that are gone; it is tried again", metadata: ["reason": "\(error)"])
+        }
+        // Others are not to wait for these.
+        Task { [ended] in
             try? await Task.sleep(for: .seconds(1))
-            endings.put(ended)
+            for ending in ended { endings.put(ending) }
         }
     }
 

@@ -21,7 +21,7 @@ struct FlowCollector {
     }
 
     /// Ends UDP flows, when no program is left that could begin one of them.
-    func end(_ flows: EndedFlows) throws -> Int {
+    func end(_ flows: [FlowEnding]) throws -> FlowTable.Ending {
         GracePeriod.wait()
         return try table.end(flows)
     }
@@ -40,5 +40,5 @@ actor CollectorThread {
 
     func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass { try collector.pass(candidates) }
 
-    func end(_ flows: EndedFlows) throws -> Int { try collector.end(flows) }
+    func end(_ flows: [FlowEnding]) throws -> FlowTable.Ending { try collector.end(flows) }
 }

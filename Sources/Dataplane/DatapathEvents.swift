@@ -78,7 +78,13 @@ public final class EventWatch: Sendable {
         let opened = open("\(pins.root)/maps", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard opened >= 0 else { throw DatapathError.unreadable(pins.root, "\(Errno(rawValue: errno))") }
         let directory = OwnedDescriptor(adopting: opened)
-        guard flock(directory.raw, LOCK_EX | LOCK_NB) == 0 else { throw DatapathError.watched(pins.root) }
+        // A child of a reader that has just ended may hold its descriptors for a moment, until it executes.
+        var attempts = 20
+        while flock(directory.raw, LOCK_EX | LOCK_NB) != 0 {
+            attempts -= 1
+            guard attempts > 0 else { throw DatapathError.watched(pins.root) }
+            usleep(10_000)
+        }
         lock = directory
         control = try .open(pinnedAt: pins.map("nt_event_ctl"))
         ring = try .open(pinnedAt: pins.map("nt_events"))

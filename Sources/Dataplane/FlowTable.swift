@@ -116,6 +116,34 @@ public struct FlowTimeouts: Sendable, Hashable {
     }
 }
 
+/// UDP flows that must not go on, as of now: those that begin later are others.
+public struct FlowEnding: Sendable {
+    let flows: EndedFlows
+    private let since: UInt32
+
+    /// Of this moment, when the maps say already where new flows go.
+    public init(_ flows: EndedFlows) {
+        self.flows = flows
+        since = FlowTable.currentTick()
+    }
+
+    /// The same moment, as the datapath counts time, for both.
+    public func union(_ other: FlowEnding) -> FlowEnding? {
+        since == other.since ? FlowEnding(flows: flows.union(other.flows), since: since) : nil
+    }
+
+    private init(flows: EndedFlows, since: UInt32) {
+        self.flows = flows
+        self.since = since
+    }
+
+    func contains(_ head: nt_flow) -> Bool {
+        // What names no service is no flow of a service.
+        head.service.rawValue != 0 && Int32(bitPattern: head.created &- since) <= 0
+            && flows.contains(FlowOwner(service: head.service, backend: head.backend))
+    }
+}
+
 /// The datapath's flows.
 public struct FlowTable: Sendable {
     let maps: DatapathMaps
@@ -226,39 +254,54 @@ public struct FlowTable: Sendable {
         return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
     }
 
-    /// Removes the entries of UDP flows that must not go on, both directions: the next packet begins a new flow.
+    /// What a pass that ends flows found and did.
+    public struct Ending: Sendable, Equatable {
+        /// Entries removed.
+        public var removed = 0
+        /// Entries that stay, since an answer may be on its way: to be asked for again in a second.
+        public var remaining = 0
+    }
+
+    /// Removes the entries of UDP flows that must not go on: the client's next packet begins a new flow. The entry of
+    /// the other direction follows when no packet has come for about a second, for there may be an answer on its
+    /// way that would reach the client in the backend's name.
     ///
     /// What is stored meanwhile may be missed: programs that could still begin such a flow must have ended (see
     /// `GracePeriod`).
-    ///
-    /// - Returns: how many entries.
-    @discardableResult
-    public func end(_ ended: EndedFlows) throws -> Int {
-        guard !ended.isEmpty else { return 0 }
-        return try end(ended, in: maps.flows4.udp) + end(ended, in: maps.flows6.udp)
+    public func end(_ endings: [FlowEnding]) throws -> Ending {
+        var ending = Ending()
+        guard endings.contains(where: { !$0.flows.isEmpty }) else { return ending }
+        try end(endings, in: maps.flows4.udp, &ending)
+        try end(endings, in: maps.flows6.udp, &ending)
+        return ending
     }
 
     private func end<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
-        _ ended: EndedFlows, in map: BPFMap<Key, Value>
-    ) throws -> Int {
-        func hasEnded(_ head: nt_flow) -> Bool {
-            // What names no service is no flow of a service.
-            head.service.rawValue != 0 && ended.contains(FlowOwner(service: head.service, backend: head.backend))
+        _ endings: [FlowEnding], in map: BPFMap<Key, Value>, _ ending: inout Ending
+    ) throws {
+        var (removed, remaining) = (0, 0)
+        func isSilent(_ key: Key, _ head: nt_flow) -> Bool {
+            key.flowDirection == .forward || Int32(bitPattern: Self.currentTick() &- head.seen) > 2
         }
-        var count = 0
         try map.forEachBatch { keys, values in
-            for index in keys.indices where hasEnded(values[index].head) {
+            for index in keys.indices where endings.contains(where: { $0.contains(values[index].head) }) {
                 let key = keys[index]
-                // A packet may have begun a new flow since: what is taken out is looked at once more, and put back.
+                guard isSilent(key, values[index].head) else {
+                    remaining += 1
+                    continue
+                }
+                // A packet may have come since: what is taken out is looked at once more, and put back.
                 guard let value = try map.lookupAndDelete(key) else { continue }
-                if hasEnded(value.head) {
-                    count += 1
+                if endings.contains(where: { $0.contains(value.head) }), isSilent(key, value.head) {
+                    removed += 1
                 } else {
                     try? map.update(key, value, mode: .noExist)
+                    remaining += 1
                 }
             }
         }
-        return count
+        ending.removed += removed
+        ending.remaining += remaining
     }
 
     private func flush<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(

@@ -82,7 +82,9 @@ final class LabSocket: Sendable {
     }
 
     func bind(_ address: IPAddress, _ port: UInt16) throws {
-        try set(SOL_SOCKET, SO_REUSEADDR, Int32(1))
+        // For a port whose last connections are in TIME_WAIT. UDP has no such thing, and two of its sockets with this option
+        // may be given the same port when they leave the choice to the kernel: one then gets the other's datagrams.
+        if transport == .tcp { try set(SOL_SOCKET, SO_REUSEADDR, Int32(1)) }
         if address.family == .v6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1)) }
         let result = SocketAddress(address, port).withPointer { Glibc.bind(descriptor.raw, $0, $1) }
         guard result == 0 else { throw LabError.last("bind", "\(address.withPort(port)) of \(owner)") }

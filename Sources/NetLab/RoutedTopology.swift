@@ -86,8 +86,9 @@ public final class RoutedTopology: Sendable {
             to: .only(address), via: nodeAddress(number, address.family), device: "n\(number)")
     }
 
-    /// Lets nothing longer than so many bytes of IP pass the router towards a client: it says so to who sends more.
-    public func narrowPath(toClient client: Host, mtu: UInt32) throws {
+    /// Lets nothing longer than so many bytes of IP pass the router towards a client: it says so to who sends more. `nil`
+    /// undoes that.
+    public func narrowPath(toClient client: Host, mtu: UInt32?) throws {
         guard let i = clients.firstIndex(where: { $0 === client }) else { return }
         for family in IPFamily.allCases {
             try router.setRoute(to: .only(client.address(family)), device: "c\(i)", mtu: mtu)

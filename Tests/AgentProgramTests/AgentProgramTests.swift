@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The built program: flags in, text and exit codes out. Nothing here gets as far as the kernel.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct AgentProgramTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct AgentProgramTests {
     private struct Outcome {
         let code: Int32
         let output: String

@@ -70,7 +70,7 @@ struct Rig: ~Copyable {
     /// Ends UDP flows, as an agent does after a plan.
     private mutating func endFlows(_ ended: EndedFlows) throws {
         GracePeriod.wait()
-        _ = try FlowTable(datapath.maps).end(ended)
+        _ = try FlowTable(datapath.maps).end([FlowEnding(ended)])
         for index in flows.indices where flows[index].packet.destination.transport == .udp {
             guard let service = flows[index].service, let backend = flows[index].backend?.id else { continue }
             if ended.contains(FlowOwner(service: service, backend: backend)) { flows[index].backend = nil }

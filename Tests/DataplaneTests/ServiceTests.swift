@@ -58,9 +58,10 @@ import Testing
             try Lab.withLab { lab in
                 try lab.setDevice(device.index, NT_DEVICE_EXTERNAL | NT_DEVICE_XDP, node)
                 try apply(objects(scene, .cluster, endpoints), scene, to: lab)
-                for frontend in [scene.frontend(1), scene.frontend(2), nodePort] {
+                for (number, frontend) in [scene.frontend(1), scene.frontend(2), nodePort].enumerated() {
                     var reached: Set<TransportEndpoint> = []
-                    for port in UInt16(1)...40 {
+                    // Each its own: two frontends' flows from one port would clash at their backend.
+                    for port in (1...40).map({ UInt16(100 * number + $0) }) {
                         let request = scene.request(from: scene.client(port: port), to: frontend)
                         let backend = try lab.choice(scene.client(port: port), frontend, scene.scope)
                         reached.insert(backend)

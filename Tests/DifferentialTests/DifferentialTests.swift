@@ -27,7 +27,8 @@ import Testing
         let complaints = try await offPool { () throws -> [String] in
             let rig = try Rig()
             var complaints: [String] = []
-            var seed = first ?? UInt64.random(in: 0...UInt64(UInt32.max))
+            // Always the same ones unless asked for others: `make fuzz` is where new ones are looked for.
+            var seed = first ?? (Self.setting("NEEDLETAIL_FUZZ_SEEDS") == nil ? 1 : .random(in: 0...UInt64(UInt32.max)))
             var done: UInt64 = 0
             while count == 0 || done < count, complaints.count < bearable {
                 let start = seed

@@ -6,7 +6,7 @@ import Testing
 
 struct FirstReadingTests {
     /// A Service whose file is replaced all the time is there all the time, for whoever begins to follow, too.
-    @Test(.timeLimit(.minutes(1))) func aFileReplacedUnderTheFirstReadingIsNotMissing() async throws {
+    @Test(.timeLimit(.minutes(5))) func aFileReplacedUnderTheFirstReadingIsNotMissing() async throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("manifests-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: path) }

@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: ["[", "{a: ", "- ", "? ", "[[{a: ", "!!x [", "&a ["])
+    @Test(.timeLimit(.minutes(5)), arguments: ["[", "{a: ", "- ", "? ", "[[{a: ", "!!x [", "&a ["])
     func nesting(_ unit: String) {
         for depth in [100, 999, 20_000] {
             let text = "apiVersion: v1\nkind: ConfigMap\ndata: " + String(repeating: unit, count: depth)
@@ -61,7 +61,7 @@ import Testing
     }
 
     /// Each level names the one below several times: a few hundred bytes for an object of a billion.
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func aliasBomb(asKey: Bool) {
+    @Test(.timeLimit(.minutes(5)), arguments: [false, true]) func aliasBomb(asKey: Bool) {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
         for level in 1...12 {
             let uses = Array(repeating: "*a\(level - 1)", count: 9).joined(separator: ", ")
@@ -71,7 +71,7 @@ import Testing
         #expect(problem(text)?.message.contains("aliases") == true)
     }
 
-    @Test(.timeLimit(.minutes(1))) func largeFile() throws {
+    @Test(.timeLimit(.minutes(5))) func largeFile() throws {
         let bytes = [UInt8](repeating: UInt8(ascii: "#"), count: ManifestParser.maximumSize + 1)
         #expect(throws: ManifestProblem.self) { try ManifestParser().parse(bytes, file: "large") }
     }

@@ -43,7 +43,7 @@ private final class Followed {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct ManifestDirectoryTests {
+@Suite(.timeLimit(.minutes(5))) struct ManifestDirectoryTests {
     @Test func addChangeRemove() async throws {
         let followed = try Followed()
         try await followed.until { $0.catalog.isSynced }

@@ -3,7 +3,7 @@ import NetLab
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .timeLimit(.minutes(1))) struct ChildProcessTests {
+@Suite(.needsRoot, .timeLimit(.minutes(5))) struct ChildProcessTests {
     private let namespace: NetworkNamespace
 
     init() throws {
@@ -88,7 +88,7 @@ import Testing
     }
 }
 
-@Suite(.needsRoot, .timeLimit(.minutes(1))) struct NetworkNamespaceTests {
+@Suite(.needsRoot, .timeLimit(.minutes(5))) struct NetworkNamespaceTests {
     @Test func settingsAreItsOwn() throws {
         let (a, b) = (try NetworkNamespace(name: "a"), try NetworkNamespace(name: "b"))
         try a.sysctl("ipv4/ip_forward", "1")

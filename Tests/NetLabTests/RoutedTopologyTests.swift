@@ -3,7 +3,7 @@ import NetTypes
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .timeLimit(.minutes(1))) struct RoutedTopologyTests {
+@Suite(.needsRoot, .timeLimit(.minutes(5))) struct RoutedTopologyTests {
     @Test(arguments: [false, true]) func everybodyReachesEveryPod(_ joinedDirectly: Bool) throws {
         let topology = try RoutedTopology(
             podNames: [["a"], ["b", "c"]], clientNames: ["x", "y"], joinedDirectly: joinedDirectly)

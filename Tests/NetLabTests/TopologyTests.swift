@@ -5,7 +5,7 @@ import Netlink
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .timeLimit(.minutes(1))) struct TopologyTests {
+@Suite(.needsRoot, .timeLimit(.minutes(5))) struct TopologyTests {
     private let topology: Topology
 
     init() throws {

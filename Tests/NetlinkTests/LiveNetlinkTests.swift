@@ -5,7 +5,7 @@ import Netlink
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .timeLimit(.minutes(1))) struct LiveNetlinkTests {
+@Suite(.needsRoot, .timeLimit(.minutes(5))) struct LiveNetlinkTests {
     private let namespace: NetworkNamespace
 
     init() throws {

@@ -25,6 +25,7 @@ import Testing
             try theOuterHeaderHasItsRoom(pair, family)
             try connectionsSurviveThatTheirPacketsComeByAnotherNode(pair, family)
         }
+        try otherWaysInGoOnWorking(pair)
     }
 
     private func remoteBackendsSeeTheClient(_ pair: TwoNodes) throws {
@@ -40,11 +41,6 @@ import Testing
                         try pair.outside.outcomes(of: frontend, expecting: expected) == expected, "\(kind) \(frontend)")
                 }
             }
-            // Other ways in go on working, whichever way the answers take.
-            let nodePort = pair.frontend(service, .nodePort, family, .tcp)
-            #expect(try pair.outside.servers(of: nodePort, requests: 64) == TwoNodes.everyServer)
-            let inside = try pair.host("pod0").servers(of: service.frontend(.clusterIP, family, .udp), requests: 64)
-            #expect(inside == TwoNodes.everyServer)
         }
         for node in pair.nodes {
             let counters = try node.counters()
@@ -52,6 +48,20 @@ import Testing
             #expect(counters[.dsrDecapsulated] > 0)
         }
         try pair.expectNoDrops()
+    }
+
+    /// Whichever way the answers take.
+    private func otherWaysInGoOnWorking(_ pair: TwoNodes) throws {
+        let service = ServiceManifest("", number: 1)
+        for (family, transport) in IPFamily.allCases.flatMap({ [($0, TransportProtocol.tcp), ($0, .udp)] }) {
+            let inside = try pair.host("pod0").servers(
+                of: service.frontend(.clusterIP, family, transport), requests: 64)
+            #expect(inside == TwoNodes.everyServer)
+            for node in 0..<2 {
+                let nodePort = pair.frontend(service, .nodePort, family, transport, node: node)
+                #expect(try pair.outside.servers(of: nodePort, requests: 64) == TwoNodes.everyServer, "\(nodePort)")
+            }
+        }
     }
 
     /// The annotation decides, and without it the flag; other tests show that without either it is not DSR.

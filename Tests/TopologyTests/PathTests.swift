@@ -65,10 +65,10 @@ import Testing
         }
         let frontend = pair.frontend(ServiceManifest("", number: 2), .nodePort, family, .tcp)
         let connection = try TCPConnection(pair.outside, to: frontend.address, port: frontend.port)
-        let before = try connection.maximumSegmentSize
         let line = String(repeating: "x", count: 100_000)
         #expect(try connection.request(line).hasSuffix(line))
-        #expect(try connection.maximumSegmentSize <= before - 100)
+        // Of the IP and TCP headers, without options.
+        #expect(try connection.maximumSegmentSize <= 1400 - headers(family) - 12)
     }
 
     /// The other way: the router's message about an answer finds the backend, here and on the other node.
@@ -82,6 +82,7 @@ import Testing
             let (answer, moved) = try pair.nodes[0].moved { try connection.request(line) }
             #expect(answer.hasSuffix(line), "\(server)")
             #expect(moved(.icmpTranslated) > 0, "\(server)")
+            try pair.network.narrowPath(toClient: pair.outside, mtu: nil)
         }
     }
 
@@ -171,8 +172,6 @@ import Testing
                 }
             }
         }
-        let counters = try pair.nodes[0].counters()
-        #expect(counters[.passFragment] == 0)
         try pair.expectNoDrops()
     }
 }
