@@ -8,7 +8,7 @@ import Testing
 
 /// CLI output against a running agent: what `needletail` says of a node with open flows, and of the same node after
 /// its agent has been killed.
-@Suite(.needsRoot, .needsTCX, .ownThread, .timeLimit(.minutes(3))) struct CLITests {
+@Suite(.needsRoot, .needsTCX, .ownThread, .timeLimit(.minutes(10))) struct CLITests {
     /// Whether an agent runs while the commands are asked.
     enum AgentState: CaseIterable, CustomTestStringConvertible {
         case running, killed

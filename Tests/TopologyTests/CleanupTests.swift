@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What becomes of connections and of UDP sockets when endpoints and Services go: TCP stays, UDP moves on or ends.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct CleanupTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct CleanupTests {
     /// A UDP socket and a connection of one client to one kind of frontend.
     private struct Held {
         let client: NetLab.Host

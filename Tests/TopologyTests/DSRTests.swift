@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Direct server return: the backend's own node answers the client.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DSRTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct DSRTests {
     private static let annotation = "needletail.io/forwarding"
     private static let vips = [FrontendKind.loadBalancer, .externalIP]
 

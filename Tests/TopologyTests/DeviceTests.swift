@@ -9,7 +9,7 @@ import Resolver
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DeviceTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct DeviceTests {
     @Test func podsGetServiceAsTheyComeAndLeaveNothingAsTheyGo() throws {
         let (cluster, service) = try Cluster.serving()
         for name in ["late", "later"] {

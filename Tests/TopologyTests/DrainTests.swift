@@ -6,7 +6,7 @@ import Resolver
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct DrainTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct DrainTests {
     private static let paths: [(client: String, kind: FrontendKind)] = [("client", .clusterIP), ("outside", .nodePort)]
 
     /// An open connection with the name of its server.

@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// Datagrams too long for one packet, on a node with its own pods.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct FragmentTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct FragmentTests {
     private static let text = String(repeating: "0123456789", count: 400)
 
     /// A client, its device at the node, and what it addresses.

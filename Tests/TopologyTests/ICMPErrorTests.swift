@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What clients of a node's own pods hear of packets that did not arrive.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct ICMPErrorTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct ICMPErrorTests {
     private static let ways: [(client: String, kinds: [FrontendKind])] = [
         ("client", [.clusterIP, .nodePort]), ("outside", [.nodePort, .loadBalancer]),
     ]

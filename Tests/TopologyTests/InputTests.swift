@@ -12,7 +12,7 @@ func makeDirectory(_ path: String) throws {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
 }
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct InputTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct InputTests {
     @Test(arguments: [
         (["--xdp", "fast"], "'fast'"), (["--tc", "ebpf"], "'ebpf'"),
         (["--external-devices", "eth0,,eth1"], "--external-devices"),

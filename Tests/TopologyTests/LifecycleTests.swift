@@ -8,7 +8,7 @@ import Resolver
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct LifecycleTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct LifecycleTests {
     /// What a program that refuses to run says, and that it says so by its status.
     private func refusal(_ process: ChildProcess) throws -> String {
         #expect(try process.wait(timeout: .seconds(20)) == .exited(1))

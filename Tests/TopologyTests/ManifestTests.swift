@@ -5,7 +5,7 @@ import Resolver
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct ManifestTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct ManifestTests {
     @Test func filesComeChangeAndGoUnderTraffic() throws {
         let (cluster, service) = try Cluster.serving()
         let traffic = try Traffic(cluster, service)

@@ -8,7 +8,7 @@ import Testing
 
 /// The matrix of policy and masquerading (kube-proxy's `TestInternalExternalMasquerade`): what a backend sees, for each
 /// frontend, policy, place of the client, place of the backend and setting of `--masquerade`.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct MasqueradeTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct MasqueradeTests {
     enum Seen: Sendable {
         /// The client's own address.
         case client

@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// The programs know the node as it is.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct NodeRecordTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct NodeRecordTests {
     private func device(_ cluster: Cluster, _ name: String) throws -> UInt32 {
         try cluster.topology.node.device(name).index
     }

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// ICMP errors about translated flows, path MTUs, hop limits and fragments, with a router on the way.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct PathTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct PathTests {
     /// The IP and UDP headers in front of a payload.
     private func headers(_ family: IPFamily) -> Int { family == .v4 ? 28 : 48 }
 

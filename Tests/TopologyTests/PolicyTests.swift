@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Traffic policies, topology, source ranges and affinity, between two nodes.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct PolicyTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct PolicyTests {
     private static let transports = [TransportProtocol.tcp, .udp]
     private static let external = [FrontendKind.nodePort, .loadBalancer, .externalIP]
 

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What clients are told when there is nothing to send them to, and pings.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct RefusalTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct RefusalTests {
     private static let transports = [TransportProtocol.tcp, .udp]
 
     @Test(arguments: Forwarding.programs)

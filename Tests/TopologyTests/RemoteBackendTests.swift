@@ -54,7 +54,7 @@ extension TwoNodes {
     }
 }
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct RemoteBackendTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct RemoteBackendTests {
     private static let transports = [TransportProtocol.tcp, .udp]
 
     @Test(arguments: Forwarding.all) func outsideClientsAreServedByBackendsAnywhere(_ forwarding: Forwarding) throws {

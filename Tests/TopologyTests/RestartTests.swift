@@ -9,7 +9,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct RestartTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct RestartTests {
     @Test(arguments: [SIGKILL, SIGTERM], AttachMode.mechanisms)
     func noRequestNoticesThatTheAgentEndsAndComesBack(_ signal: Int32, _ tc: String) throws {
         let flags = AgentFlags(["--tc": tc])

@@ -69,7 +69,7 @@ private func refusal(_ body: () throws -> Void) -> Int32? {
     }
 }
 
-@Suite(.needsRoot, .needsCgroups, .ownThread, .timeLimit(.minutes(5))) struct SocketTests {
+@Suite(.needsRoot, .needsCgroups, .ownThread, .timeLimit(.minutes(10))) struct SocketTests {
     @Test func processesOfTheNodeReachAllFrontendsByTheNameTheyCall() throws {
         let lab = try SocketCluster()
         for family in IPFamily.allCases {

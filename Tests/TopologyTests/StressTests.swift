@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// Endpoints change as fast as the agents can follow, while packets of thousands of flows go through.
-@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(5))) struct StressTests {
+@Suite(.needsRoot, .ownThread, .timeLimit(.minutes(10))) struct StressTests {
     @Test(arguments: Forwarding.programs) func noFlowNoticesThatOtherEndpointsChange(_ forwarding: Forwarding) throws {
         let pair = try TwoNodes.serving(forwarding, ["--max-udp-flows": "262144"]) { pair in
             try Stress.services.map { try Stress.manifest($0, pair, Stress.stayers) }
