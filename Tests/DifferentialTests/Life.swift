@@ -96,11 +96,11 @@ struct Life {
         guard try fails(steps) else { return nil }
         var kept = steps
         var size = kept.count / 2
-        var attempts = 0
-        while size > 0, attempts < 600 {
+        // A long life takes seconds to live again.
+        let deadline = ContinuousClock.now + .seconds(30)
+        while size > 0, ContinuousClock.now < deadline {
             var start = 0
-            while start + size < kept.count, attempts < 600 {
-                attempts += 1
+            while start + size < kept.count, ContinuousClock.now < deadline {
                 let shorter = Array(kept[..<start] + kept[(start + size)...])
                 if try fails(shorter) { kept = shorter } else { start += size }
             }

@@ -99,7 +99,7 @@ final class Rig: @unchecked Sendable {
         let image = try kernel.read()
         try kernel.perform(image.sets.keys.map { .set($0, nil) } + image.backends.keys.map { .backend($0, nil) })
         planner = try Planner(kernel.read())
-        model = Model(node: node.model)
+        model = Model(node: node.model, after: model)
     }
 
     private static func empty<Key, Value>(_ map: BPFMap<Key, Value>) throws {

@@ -167,7 +167,9 @@ extension Model {
         default: return packet.passes(.passNotService, or: .passOtherProtocol, .passMalformed)
         }
         guard !quoted.isLaterFragment else { return packet.passes(.passNotService, or: .passFragment, .passMalformed) }
-        guard bytes.count >= quoted.payload + 8 else { return packet.passes(.passMalformed, or: .passNotService) }
+        guard min(bytes.count, quoted.end) >= quoted.payload + 8 else {
+            return packet.passes(.passMalformed, or: .passNotService)
+        }
         let tuple = Tuple(
             TransportEndpoint(quoted.source, bytes.be16(quoted.payload), transport),
             TransportEndpoint(quoted.destination, bytes.be16(quoted.payload + 2), transport))

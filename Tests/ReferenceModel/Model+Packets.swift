@@ -35,7 +35,10 @@ extension Model {
                 case .malformed: .passMalformed
                 case .extensionHeaders: .passExtensionHeaders
                 }
-            return Expectation(verdict: .pass, output: .bytes(bytes), counters: [counter: 1])
+            // A packet may be both.
+            let others: [DatapathCounter] = error == .notIP ? [] : [.passMalformed, .passExtensionHeaders]
+            return Expectation(
+                verdict: .pass, output: .bytes(bytes), counters: [counter: 1], otherCounters: others.map { [$0: 1] })
         }
         var packet = Packet(program: program, device: device, time: time, observed: observed, frame: frame)
         switch frame.kind {
@@ -48,7 +51,7 @@ extension Model {
                 // They wait at the other hook.
                 return packet.passes(.passToTC)
             }
-            if waiting.remove(key) != nil, let count = observed.counters[.fragmentReordered] {
+            if waiting.contains(key), let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
             }
@@ -75,9 +78,7 @@ extension Model {
                 flows[key]?.seen = packet.time.tick
                 return packet.passes(.passNotService)
             }
-            if isUsable(flow, packet, frontend), hasOwnPeer(flow, packet) {
-                return established(flow, &packet)
-            }
+            if isUsable(flow, packet, frontend) { return established(flow, &packet) }
             remove(key)
             packet.replacesFlow = true
         }
@@ -99,15 +100,6 @@ extension Model {
         guard packet.flags.isBareSYN else { return true }
         let seenEnd = flow.flags & (NT_FLOW_FIN_FORWARD | NT_FLOW_FIN_REVERSE | NT_FLOW_RST) != 0
         return !seenEnd && (state == .active || state == .terminating && flow.flags & NT_FLOW_REPLIED != 0)
-    }
-
-    /// Once a tick it is looked whether the reply tuple is still the flow's own; it may have been taken over while the
-    /// flow was idle.
-    private func hasOwnPeer(_ flow: Flow, _ packet: Packet) -> Bool {
-        guard !flow.isEncapsulated, flow.seen != packet.time.tick,
-            let peer = flows[FlowKey(tuple: flow.rewritten.reversed, direction: .reverse)]
-        else { return true }
-        return peer.rewritten.reversed == packet.tuple
     }
 
     /// Removes a forward entry with its reverse entry, unless that is another's by now.
@@ -161,7 +153,10 @@ extension Model {
     }
 
     private mutating func newFlow(_ packet: inout Packet, _ frontend: ModelFrontend) -> Expectation {
-        if retired.contains(frontend.key) { return packet.passes(.passRetired) }
+        if retired.contains(frontend.key) {
+            forgetFragment(packet)
+            return packet.passes(.passRetired)
+        }
         let client = packet.tuple.source
         if frontend.has(NT_FRONTEND_SOURCE_RANGES),
             !(frontend.allowedSources ?? []).contains(where: { $0.contains(client.address) })
@@ -281,7 +276,12 @@ extension Model {
     /// The one that the tuple's own flow has, or else one of the set.
     private func localBackend(at address: IPAddress, of frontend: ModelFrontend, _ tuple: Tuple) -> Int? {
         func isIt(_ id: Int) -> Bool { backends[id]?.endpoint.address == address && backends[id]?.isLocal == true }
-        if let flow = flows[FlowKey(tuple: tuple, direction: .forward)], isIt(flow.backend) { return flow.backend }
+        // It may be here by its route alone.
+        if let flow = flows[FlowKey(tuple: tuple, direction: .forward)], !flow.isEncapsulated, !flow.isMasqueraded,
+            backends[flow.backend]?.endpoint.address == address
+        {
+            return flow.backend
+        }
         guard !retired.contains(frontend.key), case .spread(let members)? = frontend.answers[.external] else {
             return nil
         }

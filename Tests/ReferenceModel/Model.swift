@@ -70,7 +70,13 @@ public struct Model {
     private var tables: [[ModelMember]: [Int]] = [:]
 
     /// A model without services.
-    public init(node: ModelNode) { self.node = node }
+    ///
+    /// - Parameter earlier: what ran through the same programs before. Fragments they kept then they still have: that
+    ///   memory of theirs alone is not emptied between lives.
+    public init(node: ModelNode, after earlier: Model? = nil) {
+        self.node = node
+        waiting = earlier?.waiting ?? []
+    }
 
     // MARK: The world changes
 
