@@ -249,6 +249,8 @@ actor Reconciler {
             isDirty = callForRoom()
             if !isDirty { reported.report(plan.problems.map(\.description), as: .capacity, logger) }
             try noteSync(failed: false)
+            // Before it is told of: who reads of the sync may count on the refusals that belong to it.
+            try describeNode()
             if writes > 0 {
                 mapsChanged()
                 logger.info(
