@@ -75,11 +75,14 @@ let package = Package(
             [.unsafeFlags(["-disable-cmo"])]),
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
+        // A cluster's API: bytes to values, and list and watch over them.
+        target("KubernetesWire", ["ServiceModel", "NetTypes"]),
+        target("KubernetesAPI", ["KubernetesWire", "ServiceModel"]),
         target(
             "Agent",
             [
-                "Dataplane", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel", "NetTypes",
-                "NeedletailABI", "BPF",
+                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel",
+                "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
             ]),
 
@@ -87,8 +90,8 @@ let package = Package(
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser, logging, lifecycle,
-                unixSignals,
+                "Agent", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser,
+                logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 

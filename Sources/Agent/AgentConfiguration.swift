@@ -1,20 +1,52 @@
 public import Dataplane
+public import KubernetesAPI
 public import NetTypes
 public import Netlink
 public import Resolver
 
+/// Where Services and their endpoints come from.
+public enum ObjectSource: Sendable, Hashable {
+    /// A directory of manifests, which is followed.
+    case manifests(String)
+    /// The API server of a cluster.
+    case cluster(ClusterSettings)
+}
+
+/// On which of the node's addresses NodePorts are served.
+public enum NodePortAddresses: Sendable, Hashable {
+    /// On the node's primary address of each family: the first `InternalIP` of its Node object, else the first
+    /// `ExternalIP`; without a Node object that of the first external device. As kube-proxy's nftables mode by default.
+    case primary
+    /// On all addresses of external devices.
+    case externalDevices
+    /// On all addresses in these prefixes. As for kube-proxy, a family without a prefix is served on all addresses.
+    case prefixes([CIDR])
+}
+
+/// Which clients behind external devices count as pods, beside those behind workload devices (`detectLocalMode`).
+public enum LocalDetection: Sendable, Hashable {
+    /// None.
+    case workloadDevices
+    /// Those with addresses in these prefixes, one of each family at most: all pods of the cluster.
+    case clusterCIDR([CIDR])
+    /// Those with addresses in the `podCIDRs` of the Node object.
+    case nodeCIDR
+}
+
 /// Everything the agent is told from outside.
 public struct AgentConfiguration: Sendable {
-    /// The directory of manifests it follows.
-    public var manifests: String
+    /// Where Services and their endpoints come from.
+    public var source: ObjectSource
     /// This node's name, as endpoints carry it in `nodeName`. Lower case, as Kubernetes has it.
     public var nodeName: String
     /// Devices that lead out of the node.
     public var externalDevices: InterfacePattern
     /// Host ends of workloads' veth pairs.
     public var workloadDevices: InterfacePattern
-    /// NodePorts are served on the node's addresses in these prefixes; empty: on the addresses of external devices.
-    public var nodePortPrefixes: [CIDR] = []
+    /// Where NodePorts are served.
+    public var nodePortAddresses = NodePortAddresses.primary
+    /// Who counts as a pod.
+    public var localDetection = LocalDetection.workloadDevices
     /// What Services do not say by themselves.
     public var resolver = Resolver.Options()
     /// Prefixes that ClusterIPs are taken from: addresses in them that no Service has are refused.
@@ -35,9 +67,9 @@ public struct AgentConfiguration: Sendable {
 
     /// A configuration with the required parts; the rest has defaults.
     public init(
-        manifests: String, nodeName: String, externalDevices: InterfacePattern, workloadDevices: InterfacePattern
+        source: ObjectSource, nodeName: String, externalDevices: InterfacePattern, workloadDevices: InterfacePattern
     ) {
-        self.manifests = manifests
+        self.source = source
         self.nodeName = nodeName.lowercased()
         self.externalDevices = externalDevices
         self.workloadDevices = workloadDevices

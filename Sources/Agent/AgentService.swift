@@ -5,10 +5,11 @@ internal import Manifests
 internal import Netlink
 internal import Planning
 public import ServiceLifecycle
+internal import ServiceModel
 
 /// The node agent: loads or adopts the datapath, follows its sources, and reconciles until it is told to stop. The
 /// datapath stays attached and forwarding when it ends, however it ends.
-public struct AgentService: Service {
+public struct AgentService: ServiceLifecycle.Service {
     private let configuration: AgentConfiguration
     private let logger: Logger
 
@@ -28,7 +29,7 @@ public struct AgentService: Service {
         let datapath = try Datapath.load(configuration.datapath, pins: configuration.pins)
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
-        let manifests = try ManifestDirectory(path: configuration.manifests).follow()
+        let objects = try objects()
         let endings = Inbox<FlowEnding>()
         let socketEndings = Inbox<EndedFlows>()
         // Rounds of the collector: every so often, and at once when a map is full.
@@ -47,7 +48,7 @@ public struct AgentService: Service {
         let interval = configuration.collectInterval
         await withTaskGroup { group in
             group.addTask { await pinTraceTwins() }
-            group.addTask { for await batch in manifests { inbox.put(.manifests(batch)) } }
+            group.addTask { for await batch in objects { inbox.put(.objects(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(interval))) != nil {
@@ -113,6 +114,22 @@ public struct AgentService: Service {
         }
     }
 
+    /// What the source tells, from the start.
+    private func objects() throws -> AsyncStream<ObjectBatch> {
+        let (stream, continuation) = AsyncStream.makeStream(of: ObjectBatch.self)
+        switch configuration.source {
+        case .manifests(let path):
+            let batches = try ManifestDirectory(path: path).follow()
+            let task = Task {
+                for await batch in batches { continuation.yield(ObjectBatch(batch)) }
+                continuation.finish()
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        case .cluster: continuation.finish()
+        }
+        return stream
+    }
+
     /// Beside everything else: the verifier takes its time, and the datapath does without.
     private func pinTraceTwins() async {
         let loader = TraceLoader()
@@ -134,5 +151,13 @@ private actor TraceLoader {
 
     func load(_ configuration: AgentConfiguration) throws {
         try Datapath.pinTraceTwins(configuration.datapath, pins: configuration.pins)
+    }
+}
+
+extension ObjectBatch {
+    init(_ batch: ManifestBatch) {
+        self.init(
+            events: batch.events, problems: batch.problems.map(\.description), notes: batch.notes.map(\.description),
+            isComplete: batch.isComplete)
     }
 }

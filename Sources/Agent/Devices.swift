@@ -126,14 +126,25 @@ struct Devices {
         describe()
     }
 
-    /// Addresses NodePorts are served on.
-    var nodePortAddresses: [IPAddress] {
-        let served = addresses.filter { address in
-            guard address.isUsable, !address.address.isLoopback, !address.address.isLinkLocal else { return false }
-            if configuration.nodePortPrefixes.isEmpty {
-                return interfaces[address.interfaceIndex].map { role(of: $0) == .external } ?? false
+    /// Addresses NodePorts are served on. `node` are those of the Node object, internal ones first.
+    func nodePortAddresses(node: [IPAddress]) -> [IPAddress] {
+        switch configuration.nodePortAddresses {
+        case .primary:
+            let own = nodeAddresses(preferring: [])
+            return IPFamily.allCases.compactMap { family in node.first { $0.family == family } ?? own[family] }
+        case .externalDevices:
+            return ownAddresses { interfaces[$0.interfaceIndex].map { role(of: $0) == .external } ?? false }
+        case .prefixes(let prefixes):
+            return ownAddresses { own in
+                let ofFamily = prefixes.filter { $0.family == own.address.family }
+                return ofFamily.isEmpty || ofFamily.contains { $0.contains(own.address) }
             }
-            return configuration.nodePortPrefixes.contains { $0.contains(address.address) }
+        }
+    }
+
+    private func ownAddresses(where isWanted: (InterfaceAddress) -> Bool) -> [IPAddress] {
+        let served = addresses.filter {
+            $0.isUsable && !$0.address.isLoopback && !$0.address.isLinkLocal && isWanted($0)
         }
         return Set(served.map(\.address)).sorted()
     }

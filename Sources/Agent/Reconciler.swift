@@ -1,7 +1,6 @@
 internal import Dataplane
 internal import Glibc
 internal import Logging
-internal import Manifests
 internal import NeedletailABI
 internal import NetTypes
 internal import Netlink
@@ -16,7 +15,7 @@ internal import ServiceModel
 actor Reconciler {
     /// What there is to react to.
     enum Input: Sendable {
-        case manifests(ManifestBatch)
+        case objects(ObjectBatch)
         case network(NetlinkMonitor.Event)
         /// Time to try again what has failed.
         case tick
@@ -117,7 +116,7 @@ actor Reconciler {
     func handle(_ inputs: [Input]) {
         for input in inputs {
             switch input {
-            case .manifests(let batch): take(batch)
+            case .objects(let batch): take(batch)
             case .network(let event): take(event)
             case .tick:
                 if reloadDevices() { updateContext() }
@@ -157,9 +156,9 @@ actor Reconciler {
 
     // MARK: Input
 
-    private func take(_ batch: ManifestBatch) {
-        reported.report(batch.problems.map(\.description), as: .manifests, logger)
-        for note in batch.notes { logger.debug("ignored", metadata: ["manifest": "\(note)"]) }
+    private func take(_ batch: ObjectBatch) {
+        if let problems = batch.problems { reported.report(problems, as: .source, logger) }
+        for note in batch.notes { logger.debug("ignored", metadata: ["object": "\(note)"]) }
         if batch.isComplete, !knowsAll {
             // What was kept because it might have been in a file that could not be read can be judged now.
             knowsAll = true
@@ -200,9 +199,10 @@ actor Reconciler {
 
     private func updateContext() {
         let node = catalog.nodes[configuration.nodeName]
+        let addresses = ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) }
         let updated = NodeContext(
-            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses,
-            nodeAddresses: ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) })
+            nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses(addresses),
+            nodeAddresses: addresses)
         guard updated != context else { return }
         if updated.nodePortAddresses != context.nodePortAddresses {
             logger.info(
@@ -216,9 +216,9 @@ actor Reconciler {
 
     /// Addresses NodePorts are served on. The hooks that protect NodePorts look for those of the unspecified addresses,
     /// which a process binds to listen on all.
-    private var nodePortAddresses: [IPAddress] {
+    private func nodePortAddresses(_ node: [IPAddress]) -> [IPAddress] {
         let unspecified = configuration.datapath.protectsNodePorts ? [IPAddress(v4: 0), IPAddress(v6: 0)] : []
-        return unspecified + devices.nodePortAddresses
+        return unspecified + devices.nodePortAddresses(node: node)
     }
 
     private func resolve(_ name: ObjectName) {

@@ -4,7 +4,7 @@ internal import Logging
 struct ReportedProblems {
     /// Where problems come from. Each report replaces the earlier one of its kind.
     enum Kind: String {
-        case manifests = "manifest"
+        case source = "source"
         case conflicts = "conflict"
         case objects = "object"
         case capacity = "capacity"

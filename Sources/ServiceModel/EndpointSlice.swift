@@ -12,11 +12,14 @@ public struct EndpointSlice: Sendable, Hashable {
     public var endpoints: [Endpoint]
     /// The ports, each of which every endpoint of the slice has.
     public var ports: [EndpointPort]
+    /// Annotation `endpoints.kubernetes.io/last-change-trigger-time` in nanoseconds since 1970, UTC: when what the slice
+    /// follows last changed. For measuring latency alone.
+    public var lastChangeTriggerTime: Int64?
 
     /// A slice.
     public init(
         name: ObjectName, serviceName: String?, isHeadless: Bool = false, addressType: String,
-        endpoints: [Endpoint] = [], ports: [EndpointPort] = []
+        endpoints: [Endpoint] = [], ports: [EndpointPort] = [], lastChangeTriggerTime: Int64? = nil
     ) {
         self.name = name
         self.serviceName = serviceName
@@ -24,6 +27,7 @@ public struct EndpointSlice: Sendable, Hashable {
         self.addressType = addressType
         self.endpoints = endpoints
         self.ports = ports
+        self.lastChangeTriggerTime = lastChangeTriggerTime
     }
 
     /// The Service the slice belongs to, in the slice's own namespace.

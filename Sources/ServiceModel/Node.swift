@@ -10,16 +10,22 @@ public struct Node: Sendable, Hashable {
     public var zone: String?
     /// `spec.podCIDRs`.
     public var podCIDRs: [String]
+    /// `spec.taints[].key`.
+    public var taints: [String]
+    /// Whether `metadata.deletionTimestamp` is set.
+    public var isBeingDeleted: Bool
 
     /// A node.
     public init(
         name: String, internalIPs: [String] = [], externalIPs: [String] = [], zone: String? = nil,
-        podCIDRs: [String] = []
+        podCIDRs: [String] = [], taints: [String] = [], isBeingDeleted: Bool = false
     ) {
         self.name = name
         self.internalIPs = internalIPs
         self.externalIPs = externalIPs
         self.zone = zone
         self.podCIDRs = podCIDRs
+        self.taints = taints
+        self.isBeingDeleted = isBeingDeleted
     }
 }

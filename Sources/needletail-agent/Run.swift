@@ -47,10 +47,10 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         var configuration = AgentConfiguration(
-            manifests: manifests, nodeName: nodeName, externalDevices: devices.externalDevices,
+            source: .manifests(manifests), nodeName: nodeName, externalDevices: devices.externalDevices,
             workloadDevices: devices.workloadDevices)
         configuration.resolver = services.resolver
-        configuration.nodePortPrefixes = devices.nodeportAddresses ?? []
+        configuration.nodePortAddresses = devices.nodeportAddresses.map { .prefixes($0) } ?? .primary
         configuration.pins = PinDirectory(pinDirectory)
         configuration.attachment.xdp = devices.xdp
         configuration.attachment.tc = devices.tc
