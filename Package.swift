@@ -14,6 +14,14 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 func target(_ name: String, _ dependencies: [Target.Dependency] = [], _ extra: [SwiftSetting] = []) -> Target {
@@ -36,8 +44,14 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -77,12 +91,19 @@ let package = Package(
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         // A cluster's API: bytes to values, and list and watch over them.
         target("KubernetesWire", ["ServiceModel", "NetTypes"]),
-        target("KubernetesAPI", ["KubernetesWire", "ServiceModel"]),
+        target(
+            "KubernetesAPI",
+            [
+                "KubernetesWire", "ServiceModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
+                subprocess, yams,
+            ]),
+        // Health, metrics: what others look at.
+        target("Observability", ["ServiceModel", "NetTypes", hummingbird, logging, nioCore]),
         target(
             "Agent",
             [
-                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Planning", "Resolver", "ServiceModel",
-                "NetTypes", "NeedletailABI", "BPF",
+                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
+                "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
             ]),
 
