@@ -188,7 +188,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
-        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport", nioCore, yams]),
         tests(
             "Dataplane",
             [
