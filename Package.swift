@@ -102,7 +102,7 @@ let package = Package(
         target(
             "Agent",
             [
-                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
+                "CLinux", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
                 "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
             ]),

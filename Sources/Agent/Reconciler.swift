@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Dataplane
 internal import Glibc
 internal import Logging
@@ -20,6 +21,9 @@ actor Reconciler {
         /// Time to try again what has failed.
         case tick
     }
+
+    /// A sync that writes more has read a list, not a change.
+    private static let manyWrites = 1000
 
     private let configuration: AgentConfiguration
     private let datapath: Datapath
@@ -263,6 +267,8 @@ actor Reconciler {
             } else {
                 journal.forget()
             }
+            // A list of everything leaves behind much that was needed only while it was read.
+            if writes > Self.manyWrites { malloc_trim(0) }
         } catch {
             logger.error(
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
