@@ -91,7 +91,7 @@ actor Reconciler {
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
         node = try datapath.maps.nodeState()
-        kernelMaps = KernelMaps(datapath.maps)
+        kernelMaps = KernelMaps(datapath.maps) { observation.metrics.maglevBuild.observe($0) }
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
         meta = NodeRecord.starting(configuration)

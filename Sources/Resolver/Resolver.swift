@@ -83,11 +83,6 @@ public struct Resolver: Sendable {
                 ObjectProblem(
                     object: object, path: "spec.ports", message: "\(port): \(port.transport) is not balanced"))
         }
-        if view.healthCheckPort != nil {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
-        }
         return problems
     }
 
