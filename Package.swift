@@ -90,7 +90,7 @@ let package = Package(
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         // A cluster's API: bytes to values, and list and watch over them.
-        target("KubernetesWire", ["ServiceModel", "NetTypes"]),
+        target("KubernetesWire", ["ServiceModel", "NetTypes"], [.enableExperimentalFeature("Lifetimes")]),
         target(
             "KubernetesAPI",
             [
@@ -98,11 +98,11 @@ let package = Package(
                 subprocess, yams,
             ]),
         // Health, metrics: what others look at.
-        target("Observability", ["ServiceModel", "NetTypes", hummingbird, logging, nioCore]),
+        target("Observability", ["ServiceModel", "NetTypes", nioCore, nioHTTP1, nioPosix]),
         target(
             "Agent",
             [
-                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
+                "CLinux", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
                 "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
             ]),
@@ -196,6 +196,9 @@ let package = Package(
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
+            "KubernetesWire", ["KubernetesWire", "Manifests", "ServiceModel", "NetTypes", "TestSupport"],
+            exclude: ["Fixtures"]),
+        tests(
             "Inspection",
             [
                 "Inspection", "needletail", "Dataplane", "BPF", "Netlink", "NetLab", "PacketKit", "Planning",
@@ -203,6 +206,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
         tests(
             "Dataplane",
             [

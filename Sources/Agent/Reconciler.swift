@@ -1,9 +1,11 @@
+internal import CLinux
 internal import Dataplane
 internal import Glibc
 internal import Logging
 internal import NeedletailABI
 internal import NetTypes
 internal import Netlink
+internal import Observability
 internal import Planning
 internal import Resolver
 internal import ServiceModel
@@ -20,6 +22,9 @@ actor Reconciler {
         /// Time to try again what has failed.
         case tick
     }
+
+    /// A sync that writes more has read a list, not a change.
+    private static let manyWrites = 1000
 
     private let configuration: AgentConfiguration
     private let datapath: Datapath
@@ -42,6 +47,9 @@ actor Reconciler {
     private var changes = DesiredChanges()
     private var reported = ReportedProblems()
     private var journal = SyncJournal()
+    private let observation: Observation
+    private var waiting: WaitingChanges
+    private var roll = ServiceRoll()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
     /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
@@ -65,7 +73,7 @@ actor Reconciler {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     init(
-        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ observation: Observation, _ logger: Logger,
         endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void,
         makeRoom: @escaping @Sendable () -> Void
     ) throws {
@@ -74,8 +82,10 @@ actor Reconciler {
         hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
+        self.observation = observation
         self.logger = logger
         self.end = end
+        waiting = WaitingChanges(started: Int64(NodeRecord.now()))
         resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
@@ -89,6 +99,7 @@ actor Reconciler {
 
     /// Attaches to the devices there are. Programs of an earlier agent are replaced in place.
     func start() throws {
+        observation.health.updated()
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
         hooks.attach()
@@ -126,7 +137,10 @@ actor Reconciler {
                 journal.summarize(logger)
             }
         }
-        if isDirty { sync() }
+        if isDirty {
+            if catalog.isSynced { observation.queued() }
+            sync()
+        }
         do {
             try describeNode()
         } catch {
@@ -167,12 +181,17 @@ actor Reconciler {
             isPlannerCurrent = false
             isDirty = true
         }
+        let begun = ContinuousClock.now
         let changes = catalog.apply(batch.events)
         journal.note(changes)
-        if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        if changes.nodes.contains(configuration.nodeName) {
+            if let node = catalog.nodes[configuration.nodeName] { observation.health.update(node) }
+            updateContext()
+        }
         if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
+        waiting.note(changes, batch.events, resolved: .now - begun, observation.metrics)
     }
 
     private func take(_ event: NetlinkMonitor.Event) {
@@ -211,6 +230,7 @@ actor Reconciler {
             logger.info(
                 "NodePort addresses changed",
                 metadata: ["addresses": "\(updated.nodePortAddresses.map(\.description).joined(separator: " "))"])
+            roll.placesChanged()
         }
         context = updated
         journal.note("the node's addresses or zone")
@@ -233,6 +253,7 @@ actor Reconciler {
             logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
         desired.update(name, service, &changes)
+        roll.update(name, service)
     }
 
     // MARK: Sync
@@ -242,12 +263,15 @@ actor Reconciler {
     private func sync() {
         guard catalog.isSynced else { return }
         let started = ContinuousClock.now
+        let isFull = !isPlannerCurrent
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
             let plan = try nextPlan()
+            let planned = ContinuousClock.now
             let writes = plan.writes.count
             try perform(plan.writes)
+            let written = ContinuousClock.now
             if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
             // What there may be room for soon need not be told of, but tried again.
             isDirty = callForRoom()
@@ -255,19 +279,49 @@ actor Reconciler {
             try noteSync(failed: false)
             // Before it is told of: who reads of the sync may count on the refusals that belong to it.
             try describeNode()
+            let resolving = waiting.finish(now: Int64(NodeRecord.now()), observation.metrics)
+            let record = SyncRecord(
+                duration: resolving + (written - started), isFull: isFull, resolve: resolving, plan: planned - started,
+                write: written - planned, writes: writes)
+            observation.synced(record)
+            serveHealthChecks()
             if writes > 0 {
                 mapsChanged()
                 journal.synced(
                     writes: writes, services: desired.services.count, frontends: desired.frontendCount,
-                    took: ContinuousClock.now - started, logger)
+                    took: record.duration, logger)
             } else {
                 journal.forget()
             }
+            // A list of everything leaves behind much that was needed only while it was read.
+            if writes > Self.manyWrites { malloc_trim(0) }
         } catch {
             logger.error(
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            observation.metrics.syncFailures.add()
             try? noteSync(failed: true)
         }
+    }
+
+    /// Health checks are served on all addresses, unless NodePorts are served in certain prefixes: then there.
+    private func serveHealthChecks() {
+        guard let checks = roll.takeHealthChecks() else { return }
+        var addresses = ServiceHealthAddresses.all
+        if case .prefixes = configuration.nodePortAddresses { addresses = .only(context.nodePortAddresses) }
+        observation.serve(checks, on: addresses)
+    }
+
+    /// What the metrics are to know of the state of things.
+    func figures() -> MetricsSnapshot {
+        var figures = MetricsSnapshot()
+        figures.noLocalEndpoints = roll.noLocalEndpoints
+        figures.programmed = [
+            "service_ports": planner.image.services.count, "frontends": planner.image.frontends.count,
+            "sets": planner.image.sets.count, "backends": planner.image.backends.count,
+        ]
+        figures.problems = reported.counts
+        figures.devices = devices.figures
+        return figures
     }
 
     /// What is to be written: for what has changed, or for everything, the first time and after a failure.
