@@ -109,12 +109,20 @@ let package = Package(
                 logging, lifecycle,
             ]),
 
+        // What the agent is told: by a file, by flags.
+        target(
+            "AgentSettings",
+            [
+                "Agent", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "NetTypes", "Resolver", "ServiceModel",
+                logging,
+            ]),
+
         // Programs: arguments in, a library called.
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser,
-                logging, lifecycle, unixSignals,
+                "Agent", "AgentSettings", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF",
+                argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 
@@ -178,7 +186,14 @@ let package = Package(
         .testTarget(
             name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent", "TestSupport"],
             swiftSettings: settings),
-        .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
+        tests(
+            "AgentSettings",
+            [
+                "AgentSettings", "Agent", "Dataplane", "KubernetesAPI", "Manifests", "NetTypes", "Netlink", "Resolver",
+                "CLinux", "NetLab", "TestSupport", logging,
+            ]),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["needletail-agent", "AgentSettings"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests(

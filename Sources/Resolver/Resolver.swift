@@ -17,6 +17,8 @@ public struct Resolver: Sendable {
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
+        /// Serve `spec.externalIPs` (feature gate `AllowServiceExternalIPs` of kube-proxy).
+        public var servesExternalIPs = true
 
         /// The choices.
         public init(
