@@ -156,6 +156,22 @@ import Testing
         }
     }
 
+    /// More sockets than the usual limit of descriptors, on one thread.
+    @Test func thousandsOfPortsAreNothingSpecial() async throws {
+        try await running { servers in
+            // Fewer where the machine's hard limit is low.
+            let ports = Int(min(700, ((ProcessFigures.read().maxDescriptors ?? 0) - 300) / 2))
+            var wanted: [UInt16: ServiceHealth] = [:]
+            while wanted.count < ports { wanted[try PortHolder.freePort()] = service("s", v4: 1, v6: 2) }
+            servers.reconcile(wanted)
+            #expect(await isListening(servers, 2 * wanted.count))
+            let port = try #require(wanted.keys.randomElement())
+            #expect(try await RawClient.get(port, "/").status == 200)
+            servers.close()
+            #expect(await isListening(servers, 0))
+        }
+    }
+
     /// Whatever is asked for in which order, in the end there is what was asked for last.
     @Test func theLastWordCounts() async throws {
         let ports = try (0..<40).map { _ in try PortHolder.freePort() }
