@@ -1,5 +1,6 @@
 import Glibc
 import NetTypes
+import Synchronization
 
 struct ClientError: Error, CustomStringConvertible {
     let description: String
@@ -143,13 +144,15 @@ final class PortHolder {
     private let descriptor: Int32
     let port: UInt16
 
-    init(_ family: IPFamily = .v4) throws {
+    /// Holds a port, 0 being one that the kernel chooses.
+    init(_ family: IPFamily = .v4, port wanted: UInt16 = 0) throws {
         let descriptor = socket(family == .v4 ? AF_INET : AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
         var one: Int32 = 1
         if family == .v6 {
             setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, socklen_t(MemoryLayout<Int32>.size))
         }
-        guard withLoopback(family, 0, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 1) == 0 else {
+        guard withLoopback(family, wanted, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 1) == 0 else {
+            close(descriptor)
             throw ClientError(description: "no port: \(errno)")
         }
         var address = sockaddr_in6()
@@ -164,12 +167,29 @@ final class PortHolder {
 
     func release() { close(descriptor) }
 
-    /// A port that is free at the moment.
+    /// A port that is free at the moment, and that no other test of this process gets: below those that the kernel gives
+    /// to clients, each but once.
     static func freePort() throws -> UInt16 {
-        let holder = try PortHolder()
-        defer { holder.release() }
-        return holder.port
+        for _ in 0..<ports.count {
+            let index = given.wrappingAdd(1, ordering: .relaxed).oldValue
+            let port = ports.lowerBound + UInt16((first + index) % ports.count)
+            let holders = families.compactMap { try? PortHolder($0, port: port) }
+            for holder in holders { holder.release() }
+            if holders.count == families.count { return port }
+        }
+        throw ClientError(description: "no free port")
     }
+
+    /// Those that the kernel has.
+    static let families: [IPFamily] = [.v4, .v6].filter { family in
+        let holder = try? PortHolder(family)
+        holder?.release()
+        return holder != nil
+    }
+
+    private static let ports: Range<UInt16> = 12_000..<32_000
+    private static let first = Int.random(in: 0..<ports.count)
+    private static let given = Atomic<Int>(0)
 }
 
 /// Waits until something holds. The deadline is a guard against hanging.

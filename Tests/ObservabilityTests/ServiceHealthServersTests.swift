@@ -131,7 +131,7 @@ import Testing
     }
 
     @Test func aPortThatIsTakenIsToldOfOnceAndTriedUntilItIsFree() async throws {
-        let holder = try PortHolder()
+        let holder = try PortHolder(port: PortHolder.freePort())
         let reports = Reports<ServiceHealthReport>()
         try await running(reports) { servers in
             for _ in 0..<3 {
