@@ -50,7 +50,7 @@ struct ClusterObjects {
             return .message([
                 WireField(
                     "addresses", 1,
-                    .list([.text("\(Self.endpointIPs.advanced(by: index * endpoints + number))")])),
+                    .list([.text("\(Self.endpointIPs.advanced(by: index * self.endpoints + number))")])),
                 WireField(
                     "conditions", 2,
                     .message([

@@ -1,5 +1,4 @@
 internal import Dataplane
-internal import Glibc
 internal import KubernetesWire
 internal import NetTypes
 internal import Planning
@@ -22,8 +21,6 @@ public enum ProgrammingBenchmark {
     ) throws -> ProgrammingReport {
         var results: [ProgrammingResult] = []
         for count in settings.services {
-            // What was freed must not be counted for the next.
-            malloc_trim(0)
             progress("\(count) Services of \(settings.endpoints) endpoints")
             let node = try ProgrammedNode(settings)
             results.append(try node.measure(services: count, changes: settings.changes))
@@ -62,7 +59,6 @@ private final class ProgrammedNode {
     func measure(services count: Int, changes: Int) throws -> ProgrammingResult {
         let before = Memory.resident
         let first = try firstSync(count)
-        malloc_trim(0)
         let after = Memory.resident
         let (latencies, writes) = try follow(changes, of: count)
         return ProgrammingResult(
