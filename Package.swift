@@ -133,15 +133,17 @@ let package = Package(
         target(
             "Benchmark",
             [
-                "BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
-                "CBPFObjects",
+                "BPF", "Dataplane", "KubernetesWire", "Planning", "Resolver", "ServiceModel", "NetTypes",
+                "NeedletailABI", "BenchABI", "CBPFObjects",
             ]),
         .executableTarget(
             name: "needletail-bench",
-            dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            dependencies: ["Benchmark", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", argumentParser],
             swiftSettings: settings),
 
-        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI", "TestSupport"]),
+        tests(
+            "Benchmark",
+            ["Benchmark", "BPF", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", "TestSupport"]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
