@@ -99,10 +99,11 @@ final class Transport: Sendable {
                 }
                 throw CancellationError()
             }
-        } catch let error as RequestError where error.failure == .silence || error.failure == .timeout {
-            connections.retire(generation)
-            throw error
         } catch {
+            switch RequestError(error).failure {
+            case .silence, .timeout, .connection: if !Task.isCancelled { connections.retire(generation) }
+            default: break
+            }
             throw error
         }
     }
@@ -122,6 +123,7 @@ final class Transport: Sendable {
         }
         count(request, "\(response.status.code)", begun)
         watchdog.heard()
+        generation.answered()
         guard (200..<300).contains(response.status.code) else { throw try await failure(response) }
         let type = response.headers.first(name: "content-type") ?? ""
         guard let format = WireFormat(contentType: type) else {
