@@ -83,7 +83,9 @@ final class Transport: Sendable {
     ) async throws -> Result {
         if request.isLimited { try await limiter.wait() }
         let generation = try connections.generation(presented)
-        let watchdog = Watchdog(answer: timing.answer, silence: silence, deadline: deadline)
+        let watchdog = Watchdog(
+            interval: min(timing.listPause, timing.silence), answer: timing.answer, silence: silence, deadline: deadline
+        )
         do {
             return try await withThrowingTaskGroup(of: Result?.self) { group in
                 group.addTask {
