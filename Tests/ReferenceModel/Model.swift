@@ -120,6 +120,9 @@ public struct Model {
         return nextBackend
     }
 
+    /// Other sources behind external devices count as pods for flows that begin from now on.
+    public mutating func detectPods(in prefixes: [CIDR]) { node.podPrefixes = prefixes }
+
     /// Everything gets older by so many ticks.
     public mutating func age(ticks: UInt32) {
         for key in flows.keys { flows[key]?.seen &-= ticks }
