@@ -100,7 +100,10 @@ import Testing
                 let client = TransportEndpoint(address, UInt16(40_000 + index), transport)
                 let packet = PacketBuilder(
                     from: client, to: service.frontend(kind, transport), flags: .syn, payload: [])
-                let complaint = try rig.take(.packet(packet.bytes, program, device: device))
+                var complaint = try rig.take(.packet(packet.bytes, program, device: device))
+                if rig.last.contains("to-tc"), complaint == nil {
+                    complaint = try rig.take(.packet(packet.bytes, .externalIngress, device: device))
+                }
                 let what = "\(what) by \(program.name) to \(kind) \(row.policy), near \(service.isNear): \(rig.last)"
                 #expect(complaint == nil, "\(what)")
                 let seen = service.isNear ? row.near : row.far

@@ -53,18 +53,18 @@ extension Model {
                 // The identification is another datagram's by now.
                 fragments[key] = nil
             }
-            if waiting.contains(key), packet.isXDP, observed.counters == [.passToTC: 1] {
+            if waiting.contains(key.ofDatagram), packet.isXDP, observed.counters == [.passToTC: 1] {
                 // They wait at the other hook.
                 return packet.passes(.passToTC)
             }
-            if waiting.contains(key), let count = observed.counters[.fragmentReordered] {
+            if waiting.contains(key.ofDatagram), let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
             }
         case .laterFragment(let transport):
             let key = FragmentKey(frame, transport)
             guard let ports = fragments[key] else {
-                if packet.isIngress, !packet.isXDP { waiting.insert(key) }
+                if packet.isIngress, !packet.isXDP { waiting.insert(key.ofDatagram) }
                 return packet.passes(.passFragment)
             }
             packet.tuple = Tuple(

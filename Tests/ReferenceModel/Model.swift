@@ -42,6 +42,13 @@ public struct Model {
         var destination: IPAddress
         var identification: UInt32
         var transport: TransportProtocol
+
+        /// What tells it from other datagrams: in IPv6 the protocol does not (RFC 8200 section 4.5).
+        var ofDatagram: FragmentKey {
+            var key = self
+            if source.family == .v6 { key.transport = .udp }
+            return key
+        }
     }
 
     struct AffinityKey: Hashable {
