@@ -98,11 +98,11 @@ let package = Package(
                 subprocess, yams,
             ]),
         // Health, metrics: what others look at.
-        target("Observability", ["ServiceModel", "NetTypes", hummingbird, logging, nioCore]),
+        target("Observability", ["ServiceModel", "NetTypes", nioCore, nioHTTP1, nioPosix]),
         target(
             "Agent",
             [
-                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
+                "CLinux", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
                 "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
             ]),
@@ -188,6 +188,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
         tests(
             "Dataplane",
             [

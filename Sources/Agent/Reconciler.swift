@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Dataplane
 internal import Glibc
 internal import Logging
@@ -21,6 +22,9 @@ actor Reconciler {
         case tick
     }
 
+    /// A sync that writes more has read a list, not a change.
+    private static let manyWrites = 1000
+
     private let configuration: AgentConfiguration
     private let datapath: Datapath
     private let logger: Logger
@@ -41,6 +45,7 @@ actor Reconciler {
     /// What has become of the desired state since the last plan.
     private var changes = DesiredChanges()
     private var reported = ReportedProblems()
+    private var journal = SyncJournal()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
     /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
@@ -122,6 +127,7 @@ actor Reconciler {
                 if reloadDevices() { updateContext() }
                 devices.retry()
                 hooks.retry()
+                journal.summarize(logger)
             }
         }
         if isDirty { sync() }
@@ -180,6 +186,7 @@ actor Reconciler {
             isDirty = true
         }
         let changes = catalog.apply(batch.events)
+        journal.note(changes)
         if changes.nodes.contains(configuration.nodeName) { updateContext() }
         if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
@@ -224,6 +231,7 @@ actor Reconciler {
                 metadata: ["addresses": "\(updated.nodePortAddresses.map(\.description).joined(separator: " "))"])
         }
         context = updated
+        journal.note("the node's addresses or zone")
         for name in catalog.services.keys { resolve(name) }
         isDirty = true
     }
@@ -267,14 +275,14 @@ actor Reconciler {
             try describeNode()
             if writes > 0 {
                 mapsChanged()
-                logger.info(
-                    "synced",
-                    metadata: [
-                        "services": "\(desired.services.count)", "frontends": "\(desired.frontendCount)",
-                        "writes": "\(writes)",
-                        "milliseconds": "\((ContinuousClock.now - started).milliseconds)",
-                    ])
+                journal.synced(
+                    writes: writes, services: desired.services.count, frontends: desired.frontendCount,
+                    took: ContinuousClock.now - started, logger)
+            } else {
+                journal.forget()
             }
+            // A list of everything leaves behind much that was needed only while it was read.
+            if writes > Self.manyWrites { malloc_trim(0) }
         } catch {
             logger.error(
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
@@ -364,13 +372,5 @@ actor Reconciler {
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
-    }
-}
-
-extension Duration {
-    /// Whole milliseconds and tenths.
-    fileprivate var milliseconds: Double {
-        let tenths = components.seconds * 10_000 + components.attoseconds / 100_000_000_000_000
-        return Double(tenths) / 10
     }
 }
