@@ -1,5 +1,6 @@
 internal import BPF
 internal import Glibc
+internal import Maglev
 internal import NeedletailABI
 internal import NetTypes
 public import Planning

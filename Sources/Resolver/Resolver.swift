@@ -17,14 +17,17 @@ public struct Resolver: Sendable {
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
+        /// Serve `spec.externalIPs` (kube-proxy's feature gate `AllowServiceExternalIPs`, KEP-5707).
+        public var servesExternalIPs: Bool
 
         /// The choices.
         public init(
             masquerade: MasqueradeMode = .minimal, forwarding: Forwarding = .snat,
-            servesLocalhostNodePorts: Bool = false, serviceProxyName: String? = nil
+            servesLocalhostNodePorts: Bool = false, serviceProxyName: String? = nil, servesExternalIPs: Bool = true
         ) {
             self.masquerade = masquerade
             self.forwarding = forwarding
+            self.servesExternalIPs = servesExternalIPs
             self.servesLocalhostNodePorts = servesLocalhostNodePorts
             self.serviceProxyName = serviceProxyName
         }
