@@ -152,23 +152,10 @@ actor Reconciler {
                 clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
-        state.podPrefixes = podPrefixes
+        state.podPrefixes = configuration.localDetection.prefixes(catalog.nodes[configuration.nodeName])
         guard state != node else { return }
         try datapath.maps.store(state)
         node = state
-    }
-
-    /// Whose packets count as pods' though they come by external devices. Of a Node object that has no `podCIDRs` yet
-    /// nobody's; it is followed, where kube-proxy ends when they change (service semantics 3.4).
-    private var podPrefixes: [IPFamily: CIDR] {
-        let prefixes =
-            switch configuration.localDetection {
-            case .workloadDevices: [CIDR]()
-            case .clusterCIDR(let prefixes): prefixes
-            case .nodeCIDR: (catalog.nodes[configuration.nodeName]?.podCIDRs ?? []).compactMap { CIDR($0) }
-            }
-        // As for kube-proxy, the first of each family.
-        return Dictionary(prefixes.map { ($0.family, $0) }) { first, _ in first }
     }
 
     /// All prefixes that ClusterIPs are taken from.

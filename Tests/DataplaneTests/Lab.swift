@@ -103,8 +103,9 @@ final class Lab: @unchecked Sendable {
 
     func withKernel<R>(_ body: (inout KernelMaps) throws -> R) throws -> R { try body(&kernel) }
 
-    /// All flows are new again.
-    func forgetFlows() throws {
+    /// All flows are new again, and nobody has been answered yet.
+    func forgetClients() throws {
+        try Self.empty(datapath.maps.answers)
         for flows in datapath.maps.flows4.all { try Self.empty(flows) }
         for flows in datapath.maps.flows6.all { try Self.empty(flows) }
     }

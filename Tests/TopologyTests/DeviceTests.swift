@@ -72,8 +72,8 @@ import Testing
             family == .v4
             ? (IPAddress(v4: 0xC612_FF01), IPAddress(v4: 0xC612_FF02))
             : (IPAddress(v6: 0x2001_0db8_00ff << 80 | 1), IPAddress(v6: 0x2001_0db8_00ff << 80 | 2))
-        for address in [second, third] { try node.addAddress(address, device: "eth0") }
         let first = try cluster.topology.nodeAddress(family, outside: 0)
+        for address in [second, third] { try node.addAddress(address, device: "eth0") }
         /// Which of the three answer.
         func serving() throws -> [IPAddress] {
             try cluster.waitUntilInStep()
