@@ -18,6 +18,7 @@ let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPCompression = Target.Dependency.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
 let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -45,6 +46,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -90,12 +92,12 @@ let package = Package(
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         // A cluster's API: bytes to values, and list and watch over them.
-        target("KubernetesWire", ["ServiceModel", "NetTypes"]),
+        target("KubernetesWire", ["ServiceModel", "NetTypes"], [.enableExperimentalFeature("Lifetimes")]),
         target(
             "KubernetesAPI",
             [
-                "KubernetesWire", "ServiceModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
-                subprocess, yams,
+                "KubernetesWire", "Manifests", "ServiceModel", "NetTypes", asyncHTTPClient, logging, nioCore, nioHTTP1,
+                nioHTTPCompression, nioPosix, nioSSL, subprocess, systemPackage,
             ]),
         // Health, metrics: what others look at.
         target("Observability", ["ServiceModel", "NetTypes", nioCore, nioHTTP1, nioPosix]),
@@ -107,12 +109,20 @@ let package = Package(
                 logging, lifecycle,
             ]),
 
+        // What the agent is told: by a file, by flags.
+        target(
+            "AgentSettings",
+            [
+                "Agent", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "NetTypes", "Resolver", "ServiceModel",
+                logging,
+            ]),
+
         // Programs: arguments in, a library called.
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser,
-                logging, lifecycle, unixSignals,
+                "Agent", "AgentSettings", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF",
+                argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 
@@ -176,10 +186,26 @@ let package = Package(
         .testTarget(
             name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent", "TestSupport"],
             swiftSettings: settings),
-        .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
+        tests(
+            "AgentSettings",
+            [
+                "AgentSettings", "Agent", "Dataplane", "KubernetesAPI", "Manifests", "NetTypes", "Netlink", "Resolver",
+                "CLinux", "NetLab", "TestSupport", logging,
+            ]),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["needletail-agent", "AgentSettings"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
+        tests(
+            "KubernetesAPI",
+            [
+                "KubernetesAPI", "KubernetesWire", "ServiceModel", logging, nioCore, nioHTTP1, nioPosix, nioSSL,
+                subprocess,
+            ]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "KubernetesWire", ["KubernetesWire", "Manifests", "ServiceModel", "NetTypes", "TestSupport"],
+            exclude: ["Fixtures"]),
         tests(
             "Inspection",
             [

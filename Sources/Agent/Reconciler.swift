@@ -5,6 +5,7 @@ internal import Logging
 internal import NeedletailABI
 internal import NetTypes
 internal import Netlink
+internal import Observability
 internal import Planning
 internal import Resolver
 internal import ServiceModel
@@ -46,6 +47,9 @@ actor Reconciler {
     private var changes = DesiredChanges()
     private var reported = ReportedProblems()
     private var journal = SyncJournal()
+    private let observation: Observation
+    private var waiting: WaitingChanges
+    private var roll = ServiceRoll()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
     /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
@@ -69,7 +73,7 @@ actor Reconciler {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     init(
-        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ observation: Observation, _ logger: Logger,
         endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void,
         makeRoom: @escaping @Sendable () -> Void
     ) throws {
@@ -78,14 +82,16 @@ actor Reconciler {
         hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
+        self.observation = observation
         self.logger = logger
         self.end = end
+        waiting = WaitingChanges(started: Int64(NodeRecord.now()))
         resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
         node = try datapath.maps.nodeState()
-        kernelMaps = KernelMaps(datapath.maps)
+        kernelMaps = KernelMaps(datapath.maps) { observation.metrics.maglevBuild.observe($0) }
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
         meta = NodeRecord.starting(configuration)
@@ -93,6 +99,7 @@ actor Reconciler {
 
     /// Attaches to the devices there are. Programs of an earlier agent are replaced in place.
     func start() throws {
+        observation.health.updated()
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
         hooks.attach()
@@ -130,7 +137,10 @@ actor Reconciler {
                 journal.summarize(logger)
             }
         }
-        if isDirty { sync() }
+        if isDirty {
+            if catalog.isSynced { observation.queued() }
+            sync()
+        }
         do {
             try describeNode()
         } catch {
@@ -172,12 +182,17 @@ actor Reconciler {
             isPlannerCurrent = false
             isDirty = true
         }
+        let begun = ContinuousClock.now
         let changes = catalog.apply(batch.events)
         journal.note(changes)
-        if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        if changes.nodes.contains(configuration.nodeName) {
+            if let node = catalog.nodes[configuration.nodeName] { observation.health.update(node) }
+            updateContext()
+        }
         if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
+        waiting.note(changes, batch.events, resolved: .now - begun, observation.metrics)
     }
 
     private func take(_ event: NetlinkMonitor.Event) {
@@ -216,6 +231,7 @@ actor Reconciler {
             logger.info(
                 "NodePort addresses changed",
                 metadata: ["addresses": "\(updated.nodePortAddresses.map(\.description).joined(separator: " "))"])
+            roll.placesChanged()
         }
         context = updated
         journal.note("the node's addresses or zone")
@@ -238,6 +254,7 @@ actor Reconciler {
             logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
         desired.update(name, service, &changes)
+        roll.update(name, service)
     }
 
     // MARK: Sync
@@ -247,12 +264,15 @@ actor Reconciler {
     private func sync() {
         guard catalog.isSynced else { return }
         let started = ContinuousClock.now
+        let isFull = !isPlannerCurrent
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
             let plan = try nextPlan()
+            let planned = ContinuousClock.now
             let writes = plan.writes.count
             try perform(plan.writes)
+            let written = ContinuousClock.now
             if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
             // What there may be room for soon need not be told of, but tried again.
             isDirty = callForRoom()
@@ -260,11 +280,17 @@ actor Reconciler {
             try noteSync(failed: false)
             // Before it is told of: who reads of the sync may count on the refusals that belong to it.
             try describeNode()
+            let resolving = waiting.finish(now: Int64(NodeRecord.now()), observation.metrics)
+            let record = SyncRecord(
+                duration: resolving + (written - started), isFull: isFull, resolve: resolving, plan: planned - started,
+                write: written - planned, writes: writes)
+            observation.synced(record)
+            serveHealthChecks()
             if writes > 0 {
                 mapsChanged()
                 journal.synced(
                     writes: writes, services: desired.services.count, frontends: desired.frontendCount,
-                    took: ContinuousClock.now - started, logger)
+                    took: record.duration, logger)
             } else {
                 journal.forget()
             }
@@ -273,8 +299,30 @@ actor Reconciler {
         } catch {
             logger.error(
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            observation.metrics.syncFailures.add()
             try? noteSync(failed: true)
         }
+    }
+
+    /// Health checks are served on all addresses, unless NodePorts are served in certain prefixes: then there.
+    private func serveHealthChecks() {
+        guard let checks = roll.takeHealthChecks() else { return }
+        var addresses = ServiceHealthAddresses.all
+        if case .prefixes = configuration.nodePortAddresses { addresses = .only(context.nodePortAddresses) }
+        observation.serve(checks, on: addresses)
+    }
+
+    /// What the metrics are to know of the state of things.
+    func figures() -> MetricsSnapshot {
+        var figures = MetricsSnapshot()
+        figures.noLocalEndpoints = roll.noLocalEndpoints
+        figures.programmed = [
+            "service_ports": planner.image.services.count, "frontends": planner.image.frontends.count,
+            "sets": planner.image.sets.count, "backends": planner.image.backends.count,
+        ]
+        figures.problems = reported.counts
+        figures.devices = devices.figures
+        return figures
     }
 
     /// What is to be written: for what has changed, or for everything, the first time and after a failure.

@@ -3,7 +3,7 @@ internal import Logging
 /// What is known to be wrong, so that each problem is told once when it appears and once when it is gone.
 struct ReportedProblems {
     /// Where problems come from. Each report replaces the earlier one of its kind.
-    enum Kind: String {
+    enum Kind: String, CaseIterable {
         case source = "source"
         case conflicts = "conflict"
         case objects = "object"
@@ -14,6 +14,11 @@ struct ReportedProblems {
     private static let lines = 20
 
     private var known: [Kind: Set<String>] = [:]
+
+    /// How many problems stand, by kind.
+    var counts: [String: Int] {
+        Dictionary(uniqueKeysWithValues: Kind.allCases.map { ($0.rawValue, known[$0]?.count ?? 0) })
+    }
 
     mutating func report(_ problems: [String], as kind: Kind, _ logger: Logger) {
         let before = known[kind] ?? []

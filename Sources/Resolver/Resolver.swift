@@ -17,7 +17,7 @@ public struct Resolver: Sendable {
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
-        /// Serve `spec.externalIPs` (kube-proxy's feature gate `AllowServiceExternalIPs`, KEP-5707).
+        /// Serve `spec.externalIPs` (feature gate `AllowServiceExternalIPs` of kube-proxy).
         public var servesExternalIPs: Bool
 
         /// The choices.
@@ -85,11 +85,6 @@ public struct Resolver: Sendable {
             problems.append(
                 ObjectProblem(
                     object: object, path: "spec.ports", message: "\(port): \(port.transport) is not balanced"))
-        }
-        if view.healthCheckPort != nil {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
         }
         return problems
     }

@@ -165,21 +165,24 @@ final class Cluster: Sendable {
         return Resolver().resolve(catalog, context: context)
     }
 
-    /// As `--nodeport-addresses` says: all in its prefixes, a family without any being served on all; else the first of
+    /// As `--nodeport-addresses` says: all of external devices, or all in its prefixes, a family without any being served on all; else the first of
     /// each family that the Node object has, or else the first external device.
     private func nodePortAddresses(_ node: [IPAddress]) throws -> [IPAddress] {
         let (interfaces, all) = try topology.node.namespace.withNetlink {
             (try $0.listInterfaces(), try $0.listAddresses())
         }
         let addresses = all.filter { !$0.address.isLinkLocal && !$0.address.isLoopback }
+        let external = interfaces.filter { $0.name.hasPrefix("eth") }.map(\.index).sorted()
         if let text = flags.withLock({ $0.values["--nodeport-addresses"] }) {
+            guard text != "external" else {
+                return Set(addresses.filter { external.contains($0.interfaceIndex) }.map(\.address)).sorted()
+            }
             let prefixes = text.split(separator: ",").compactMap { CIDR($0) }
             return Set(addresses.map(\.address)).sorted().filter { address in
                 let ofFamily = prefixes.filter { $0.family == address.family }
                 return ofFamily.isEmpty || ofFamily.contains { $0.contains(address) }
             }
         }
-        let external = interfaces.filter { $0.name.hasPrefix("eth") }.map(\.index).sorted()
         return IPFamily.allCases.compactMap { family in
             let own = external.lazy.compactMap { device in
                 addresses.filter { $0.interfaceIndex == device && $0.address.family == family }

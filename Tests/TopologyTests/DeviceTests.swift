@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test(arguments: IPFamily.allCases) func nodePortsFollowTheNodesAddresses(_ family: IPFamily) throws {
-        let (cluster, service) = try Cluster.serving(AgentFlags(["--nodeport-addresses": "0.0.0.0/0,::/0"]))
+        let (cluster, service) = try Cluster.serving(AgentFlags(["--nodeport-addresses": "external"]))
         let node = cluster.topology.node
         let second = family == .v4 ? IPAddress(v4: 0xC612_FF01) : IPAddress(v6: 0x2001_0db8_00ff << 80 | 1)
         let index = try node.device("eth0").index
@@ -161,7 +161,7 @@ import Testing
 
     @Test func aDeviceThatIsNamedIsAttachedToWhenItAppears() throws {
         let flags = AgentFlags([
-            "--external-devices": "eth0,eth7", "--nodeport-addresses": "0.0.0.0/0,::/0",
+            "--external-devices": "eth0,eth7", "--nodeport-addresses": "external",
         ])
         let (cluster, service) = try Cluster.serving(flags)
         try cluster.waitForAgentLine("warning", "device=eth7", "attached to when it appears")
