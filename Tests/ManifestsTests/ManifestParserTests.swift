@@ -59,6 +59,37 @@ import Testing
         #expect(try objects("apiVersion: v1\nkind: NodeList\nitems: []\n") == [])
     }
 
+    @Test("A Node that is being deleted is told from one that is not")
+    func deletion() throws {
+        let node = { (metadata: String) throws -> Node in
+            let text = "apiVersion: v1\nkind: Node\nmetadata: {name: n\(metadata)}\n"
+            guard case .node(let node) = try #require(objects(text).first) else { throw CancellationError() }
+            return node
+        }
+        #expect(try node(", deletionTimestamp: 2026-01-31T12:00:00Z").isBeingDeleted)
+        #expect(try !node(", deletionTimestamp: null").isBeingDeleted)
+        #expect(try !node("").isBeingDeleted)
+    }
+
+    @Test(
+        "The time of the change that a slice follows is read as far as it is one",
+        arguments: [
+            ("2026-01-31T12:00:00Z", 1_769_860_800_000_000_000), ("2026-01-31T12:00:00.25Z", 1_769_860_800_250_000_000),
+            ("2026-01-31T13:00:00.1234567891+01:00", 1_769_860_800_123_456_789), ("2026-01-31T12:00:00.Z", nil),
+            ("9999-12-31T23:59:59Z", nil), ("yesterday", nil), ("", nil),
+        ] as [(String, Int64?)])
+    func lastChangeTriggerTime(_ text: String, _ expected: Int64?) throws {
+        let slice = """
+            apiVersion: discovery.k8s.io/v1
+            kind: EndpointSlice
+            metadata: {name: s, annotations: {endpoints.kubernetes.io/last-change-trigger-time: "\(text)"}}
+            addressType: IPv4
+
+            """
+        guard case .endpointSlice(let read) = try #require(objects(slice).first) else { throw CancellationError() }
+        #expect(read.lastChangeTriggerTime == expected)
+    }
+
     @Test(arguments: ["", "\n", "---\n---\n", "# nothing\n", "~", "--- null\n...\n"])
     func nothing(_ text: String) throws {
         let parsed = try parse(text)
