@@ -200,9 +200,11 @@ final class Rig: @unchecked Sendable {
         return comparison.complaint
     }
 
+    /// By the programs' own clock (`bpf_ktime_get_coarse_ns`), which is behind the exact one by up to a timer interrupt, or
+    /// more where interrupts are late: at the turn of a tick the two are of different ticks.
     static func now() -> UInt64 {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
@@ -210,7 +212,7 @@ final class Rig: @unchecked Sendable {
     private static func avoidTurnOfTick() {
         let length = UInt64(1) << UInt64(NT_TICK_SHIFT)
         let left = length - now() % length
-        if left < 3_000_000 { usleep(UInt32(left / 1000) + 100) }
+        if left < 6_000_000 { usleep(UInt32(left / 1000) + 5000) }
     }
 
     /// `struct xdp_md` with `data_end` and `ingress_ifindex`, or `struct __sk_buff` with `ifindex`.

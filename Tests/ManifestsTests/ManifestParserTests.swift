@@ -11,7 +11,7 @@ import Testing
                 .service(sampleService), .endpointSlice(sampleSlice), .node(sampleNode),
                 .serviceCIDR(sampleServiceCIDR),
             ])
-        #expect(parsed.items.map(\.line) == [1, 35, 58, 71])
+        #expect(parsed.items.map(\.line) == [1, 35, 58, 74])
         #expect(parsed.notes.isEmpty)
     }
 
