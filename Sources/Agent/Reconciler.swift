@@ -162,6 +162,7 @@ actor Reconciler {
                 clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
+        state.podPrefixes = configuration.localDetection.prefixes(catalog.nodes[configuration.nodeName])
         guard state != node else { return }
         try datapath.maps.store(state)
         node = state
