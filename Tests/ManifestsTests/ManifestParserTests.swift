@@ -122,6 +122,23 @@ import Testing
         #expect(service.creationTimestamp == seconds)
     }
 
+    /// What a cluster may have stored long ago can be written to a file and read from there: spellings are kept, the
+    /// Resolver reads them.
+    @Test(arguments: [
+        ("1st", "203.000.113.001", ["203.000.113.001"], ["IPv4"]),
+        ("web", "203.000.113.001", ["203.0.113.1", "2001:0db8::00001"], ["IPv4", "IPv6"]),
+        ("0-a", "2001:00db8::1", ["2001:00db8::1"], ["IPv6"]),
+    ])
+    func legacySpellings(_ name: String, _ clusterIP: String, _ clusterIPs: [String], _ families: [String]) throws {
+        let list = clusterIPs.map { "\"\($0)\"" }.joined(separator: ", ")
+        let text = smallService(name).replacing(
+            "203.0.113.1", with: "\"\(clusterIP)\"\n  clusterIPs: [\(list)]\n  loadBalancerSourceRanges: [1.2.3.0/024]")
+        guard case .service(let service) = try objects(text)[0] else { return #expect(Bool(false)) }
+        #expect(service.name.name == name)
+        #expect(service.clusterIPs == clusterIPs && service.ipFamilies == families)
+        #expect(service.loadBalancerSourceRanges == ["1.2.3.0/024"])
+    }
+
     /// A field of ``smallService``, ``serviceYAML`` and so on with another value; the line, path and message expected.
     @Test(arguments: [
         ("port: 80", "port: 70000", 8, "spec.ports[0].port", "70000: must be 1-65535"),
