@@ -91,7 +91,7 @@ let package = Package(
 
         target("Manifests", ["ServiceModel", "NetTypes", yams]),
         // A cluster's API: bytes to values, and list and watch over them.
-        target("KubernetesWire", ["ServiceModel", "NetTypes"]),
+        target("KubernetesWire", ["ServiceModel", "NetTypes"], [.enableExperimentalFeature("Lifetimes")]),
         target(
             "KubernetesAPI",
             [
@@ -193,6 +193,9 @@ let package = Package(
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
+        tests(
+            "KubernetesWire", ["KubernetesWire", "Manifests", "ServiceModel", "NetTypes", "TestSupport"],
+            exclude: ["Fixtures"]),
         tests(
             "Inspection",
             [

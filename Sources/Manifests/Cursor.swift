@@ -4,32 +4,32 @@ internal import Yams
 ///
 /// Scalars are told apart here, not by Yams: its resolver runs regular expressions over every one of them. The rules
 /// are those of the YAML 1.1 core types as Kubernetes tools apply them.
-struct Cursor {
+package struct Cursor {
     let node: Node
-    let path: String
-    let file: String
+    package let path: String
+    package let file: String
 
     /// The line of the place, from 1.
-    var line: Int? { node.mark?.line }
+    package var line: Int? { node.mark?.line }
 
-    func problem(_ message: String) -> ManifestProblem {
+    package func problem(_ message: String) -> ManifestProblem {
         ManifestProblem(file: file, line: node.mark?.line, column: node.mark?.column, path: path, message: message)
     }
 
     /// An absent value: `null`, `~` or nothing at all.
-    var isNull: Bool {
+    package var isNull: Bool {
         guard let scalar = node.scalar, scalar.isPlain else { return false }
         return ["", "~", "null", "Null", "NULL"].contains(scalar.string)
     }
 
     /// The value of a key; `nil` when the key is absent or its value is null.
-    func field(_ key: String) throws(ManifestProblem) -> Cursor? {
+    package func field(_ key: String) throws(ManifestProblem) -> Cursor? {
         guard let value = try value(key), !value.isNull else { return nil }
         return value
     }
 
     /// The value of a key, null or not; `nil` when the key is absent.
-    func value(_ key: String) throws(ManifestProblem) -> Cursor? {
+    package func value(_ key: String) throws(ManifestProblem) -> Cursor? {
         guard let mapping = node.mapping else { throw problem("expected an object, found \(kind)") }
         var found: Cursor?
         for (name, value) in mapping {
@@ -42,7 +42,7 @@ struct Cursor {
     }
 
     /// The value of a key that must be there.
-    func required(_ key: String) throws(ManifestProblem) -> Cursor {
+    package func required(_ key: String) throws(ManifestProblem) -> Cursor {
         guard let value = try field(key) else {
             throw child(node, key).problem("missing")
         }
@@ -54,7 +54,7 @@ struct Cursor {
     }
 
     /// The elements of a list.
-    func elements() throws(ManifestProblem) -> [Cursor] {
+    package func elements() throws(ManifestProblem) -> [Cursor] {
         guard let sequence = node.sequence else { throw problem("expected a list, found \(kind)") }
         return sequence.enumerated().map { Cursor(node: $1, path: "\(path)[\($0)]", file: file) }
     }
@@ -64,8 +64,20 @@ struct Cursor {
         try field(key)?.elements() ?? []
     }
 
+    /// All keys with their values, in the order of the text.
+    package func entries() throws(ManifestProblem) -> [(key: String, value: Cursor)] {
+        guard let mapping = node.mapping else { throw problem("expected an object, found \(kind)") }
+        var entries: [(key: String, value: Cursor)] = []
+        for (name, value) in mapping {
+            guard let key = name.scalar?.string else { throw problem("expected keys that are text") }
+            if key == "<<" { throw child(value, key).problem("merge keys (<<) are not supported") }
+            entries.append((key, child(value, key)))
+        }
+        return entries
+    }
+
     /// Text. Numbers and booleans are not text unless quoted, as for the API server.
-    func string() throws(ManifestProblem) -> String {
+    package func string() throws(ManifestProblem) -> String {
         guard let scalar = node.scalar else { throw problem("expected a string, found \(kind)") }
         guard !scalar.isPlain || scalar.isText else {
             throw problem("expected a string, found \(kind) (put it in quotes)")
@@ -74,7 +86,7 @@ struct Cursor {
     }
 
     /// A whole decimal number.
-    func integer() throws(ManifestProblem) -> Int {
+    package func integer() throws(ManifestProblem) -> Int {
         guard let scalar = node.scalar, scalar.isPlain, scalar.isNumber else {
             throw problem("expected an integer, found \(kind)")
         }
@@ -86,8 +98,16 @@ struct Cursor {
         return value
     }
 
+    /// A decimal number, with a fraction or without.
+    package func number() throws(ManifestProblem) -> Double {
+        guard let scalar = node.scalar, scalar.isPlain, scalar.isNumber, let value = Double(scalar.string),
+            value.isFinite
+        else { throw problem("expected a number, found \(kind)") }
+        return value
+    }
+
     /// A truth value.
-    func boolean() throws(ManifestProblem) -> Bool {
+    package func boolean() throws(ManifestProblem) -> Bool {
         guard let scalar = node.scalar, scalar.isPlain, let value = scalar.truth else {
             throw problem("expected true or false, found \(kind)")
         }
@@ -95,7 +115,7 @@ struct Cursor {
     }
 
     /// What is here, for messages.
-    private var kind: String {
+    package var kind: String {
         if isNull { return "null" }
         guard let scalar = node.scalar else { return node.mapping == nil ? "a list" : "an object" }
         guard scalar.isPlain else { return "the string \"\(scalar.shown)\"" }

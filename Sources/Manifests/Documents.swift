@@ -1,13 +1,13 @@
 internal import Yams
 
 /// The documents of a YAML or JSON text, JSON being YAML.
-enum Documents {
+package enum Documents {
     /// Uses of anchors allowed in one file. Yams hashes mapping keys with all they contain, so that a few dozen
     /// aliases of aliases would take it years ("billion laughs"); nobody needs many in a manifest.
     static let maximumAliases = 16
 
     /// Reads all documents. Nesting is limited to 1000 levels by libyaml.
-    static func read(_ bytes: [UInt8], file: String) throws(ManifestProblem) -> [Cursor] {
+    package static func read(_ bytes: [UInt8], file: String) throws(ManifestProblem) -> [Cursor] {
         // libyaml, told that the text is UTF-8, takes a byte order mark for content.
         let content = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
         guard var text = String(validating: content, as: UTF8.self) else {

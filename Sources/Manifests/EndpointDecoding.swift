@@ -7,6 +7,10 @@ extension EndpointSlice {
         self.init(
             name: try object.objectName(), serviceName: try object.label("kubernetes.io/service-name"),
             isHeadless: try object.label("service.kubernetes.io/headless") != nil, addressType: type)
+        // For measuring alone: the API server takes any text here, and a time that is none is no reason to lose a slice.
+        if let text = try object.annotation(EndpointSlice.lastChangeTriggerTimeAnnotation) {
+            lastChangeTriggerTime = RFC3339Time(text)?.nanosecondsSince1970
+        }
         for element in try object.elements("endpoints") { endpoints.append(try Endpoint(element, addressType: type)) }
         for element in try object.elements("ports") {
             ports.append(
@@ -55,7 +59,9 @@ extension Node {
             default: continue
             }
         }
+        isBeingDeleted = try object.required("metadata").field("deletionTimestamp")?.timestamp() != nil
         guard let spec = try object.field("spec") else { return }
+        for element in try spec.elements("taints") { taints.append(try element.required("key").string()) }
         for element in try spec.elements("podCIDRs") { podCIDRs.append(try element.prefixText()) }
         if podCIDRs.isEmpty, let one = try spec.field("podCIDR") { podCIDRs = [try one.prefixText()] }
     }

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// What tells one state of a file from another without reading it.
-struct FileStamp: Equatable {
+package struct FileStamp: Equatable {
     let device: UInt64
     let inode: UInt64
     let size: Int64
@@ -33,14 +33,14 @@ struct FileStamp: Equatable {
 }
 
 /// What became of an attempt to read a file.
-enum FileReading {
+package enum FileReading {
     case read([UInt8], FileStamp)
     /// Somebody was writing it meanwhile.
     case unsettled
     case failed(String)
 
     /// Reads a regular file of at most `limit` bytes. Does not wait for anything, nor open what is not a file.
-    init(path: String, limit: Int) {
+    package init(path: String, limit: Int) {
         do throws(SystemError) {
             var status = stat()
             guard stat(path, &status) == 0 else { throw SystemError(errno) }

@@ -92,47 +92,9 @@ extension Cursor {
     /// RFC 3339 time in seconds since 1970, fractions dropped.
     func timestamp() throws(ManifestProblem) -> Int64 {
         let text = try string()
-        guard let seconds = secondsSince1970(text) else {
+        guard let time = RFC3339Time(text) else {
             throw problem("\"\(text.prefix(60))\": must be a time such as 2026-01-31T12:00:00Z")
         }
-        return seconds
+        return time.seconds
     }
-}
-
-/// Seconds since 1970 of an RFC 3339 time, fractions dropped; `nil` if it is none.
-func secondsSince1970(_ text: String) -> Int64? {
-    let bytes = Array(text.utf8)
-    func number(_ range: Range<Int>) -> Int64? {
-        guard range.upperBound <= bytes.count else { return nil }
-        var value: Int64 = 0
-        for byte in bytes[range] {
-            guard (0x30...0x39).contains(byte) else { return nil }
-            value = value * 10 + Int64(byte - 0x30)
-        }
-        return value
-    }
-    func isAt(_ index: Int, _ allowed: String) -> Bool {
-        index < bytes.count && allowed.utf8.contains(bytes[index])
-    }
-    guard let year = number(0..<4), isAt(4, "-"), let month = number(5..<7), isAt(7, "-"), let day = number(8..<10),
-        isAt(10, "Tt "), let hour = number(11..<13), isAt(13, ":"), let minute = number(14..<16), isAt(16, ":"),
-        let second = number(17..<19), (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60,
-        second <= 60
-    else { return nil }
-    var rest = 19
-    if isAt(rest, ".") { rest = bytes[(rest + 1)...].firstIndex { !(0x30...0x39).contains($0) } ?? bytes.count }
-    var offset: Int64 = 0
-    if isAt(rest, "Zz") {
-        guard rest + 1 == bytes.count else { return nil }
-    } else {
-        guard isAt(rest, "+-"), rest + 6 == bytes.count, isAt(rest + 3, ":"), let hours = number(rest + 1..<rest + 3),
-            let minutes = number(rest + 4..<rest + 6), hours < 24, minutes < 60
-        else { return nil }
-        offset = (hours * 60 + minutes) * (isAt(rest, "-") ? -60 : 60)
-    }
-    // Days of the proleptic Gregorian calendar, counted in years that begin in March so that leap days come last.
-    let shiftedYear = month <= 2 ? year - 1 : year
-    let dayOfYear = (153 * ((month + 9) % 12) + 2) / 5 + day - 1
-    let days = 365 * shiftedYear + shiftedYear / 4 - shiftedYear / 100 + shiftedYear / 400 + dayOfYear - 719_468
-    return ((days * 24 + hour) * 60 + minute) * 60 + second - offset
 }

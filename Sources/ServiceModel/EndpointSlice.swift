@@ -16,6 +16,9 @@ public struct EndpointSlice: Sendable, Hashable {
     /// follows last changed. For measuring latency alone.
     public var lastChangeTriggerTime: Int64?
 
+    /// What controllers note in ``lastChangeTriggerTime``, as RFC 3339 text.
+    public static let lastChangeTriggerTimeAnnotation = "endpoints.kubernetes.io/last-change-trigger-time"
+
     /// A slice.
     public init(
         name: ObjectName, serviceName: String?, isHeadless: Bool = false, addressType: String,
