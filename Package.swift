@@ -18,6 +18,7 @@ let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPCompression = Target.Dependency.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
 let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
@@ -46,6 +47,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -95,8 +97,8 @@ let package = Package(
         target(
             "KubernetesAPI",
             [
-                "KubernetesWire", "ServiceModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
-                subprocess, yams,
+                "KubernetesWire", "Manifests", "ServiceModel", "NetTypes", asyncHTTPClient, logging, nioCore, nioHTTP1,
+                nioHTTPCompression, nioPosix, nioSSL, subprocess, systemPackage,
             ]),
         // Health, metrics: what others look at.
         target("Observability", ["ServiceModel", "NetTypes", hummingbird, logging, nioCore]),
@@ -192,6 +194,12 @@ let package = Package(
         .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
+        tests(
+            "KubernetesAPI",
+            [
+                "KubernetesAPI", "KubernetesWire", "ServiceModel", logging, nioCore, nioHTTP1, nioPosix, nioSSL,
+                subprocess,
+            ]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
             "KubernetesWire", ["KubernetesWire", "Manifests", "ServiceModel", "NetTypes", "TestSupport"],

@@ -90,7 +90,8 @@ struct ServerURL: Sendable, Hashable {
         path = String(rest.dropFirst(authority.count))
         while path.last == "/" { path.removeLast() }
         port = isSecure ? 443 : 80
-        guard isWellFormed, let (host, port) = HostAndPort.read(authority), !path.contains(where: { "?# ".contains($0) })
+        guard isWellFormed, let (host, port) = HostAndPort.read(authority),
+            !path.contains(where: { "?# ".contains($0) })
         else { return nil }
         self.host = host
         if let port { self.port = port }

@@ -57,7 +57,9 @@ struct ExecPlugin: Sendable, Hashable {
         _ cluster: Cursor, _ server: ServerURL, _ authority: ClusterAccess.Material?
     ) throws(ManifestProblem) -> ClusterInfo {
         var fields: [(String, JSONText)] = [("server", .string(server.text))]
-        if let name = try cluster.field("tls-server-name")?.string() { fields.append(("tls-server-name", .string(name))) }
+        if let name = try cluster.field("tls-server-name")?.string() {
+            fields.append(("tls-server-name", .string(name)))
+        }
         if try cluster.field("insecure-skip-tls-verify")?.boolean() == true {
             fields.append(("insecure-skip-tls-verify", .boolean(true)))
         }
@@ -102,7 +104,7 @@ struct ExecPlugin: Sendable, Hashable {
                         command, output: .string(limit: 1 << 20), error: .string(limit: 1 << 20))
                     do throws(ClusterError) {
                         return .success(
-                            try read(ran.standardOutput ?? "", ran.standardError ?? "", ran.terminationStatus))
+                            try read(ran.standardOutput, ran.standardError, ran.terminationStatus))
                     } catch {
                         return .failure(error)
                     }
@@ -173,13 +175,5 @@ struct ExecPlugin: Sendable, Hashable {
 
     private func error(_ message: String) -> ClusterError {
         place.error("\(command) \(message)\(installHint.isEmpty ? "" : ". \(installHint)")")
-    }
-}
-
-/// The token of the header `Authorization: Bearer`.
-enum BearerToken {
-    /// Whether it can be in a header.
-    static func isValid(_ token: String) -> Bool {
-        !token.isEmpty && token.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 }

@@ -92,13 +92,17 @@ struct Kubeconfig {
 
     private func entry(_ name: String, in list: String) throws(ManifestProblem) -> Cursor? {
         // The first of several with one name counts, as for client-go.
-        for entry in try root.elements(list) where try entry.required("name").string() == name { return entry }
+        for entry in try entries(list) where try entry.required("name").string() == name { return entry }
         return nil
+    }
+
+    private func entries(_ list: String) throws(ManifestProblem) -> [Cursor] {
+        try root.field(list)?.elements() ?? []
     }
 
     private func names(_ list: String) throws(ManifestProblem) -> String {
         var names: [String] = []
-        for entry in try root.elements(list) { names.append(try entry.required("name").string()) }
+        for entry in try entries(list) { names.append(try entry.required("name").string()) }
         return names.isEmpty ? "none" : names.joined(separator: ", ")
     }
 
@@ -144,8 +148,8 @@ struct Kubeconfig {
         var password: String?
         if let at = rest.lastIndex(of: "@") {
             let parts = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            user = String(parts[0]).removingPercentEncoding
-            password = (parts.count > 1 ? String(parts[1]) : "").removingPercentEncoding
+            user = PercentEncoding.decoded(parts[0])
+            password = parts.count > 1 ? PercentEncoding.decoded(parts[1]) : ""
             rest = rest[rest.index(after: at)...]
         }
         guard let (host, port) = HostAndPort.read(rest) else { throw field.problem("\(expected), found another form") }
@@ -195,7 +199,8 @@ struct Kubeconfig {
         } else if let plugin {
             access.authorization = .plugin(
                 try ExecPlugin(
-                    plugin, directory: directory, cluster: ExecPlugin.cluster(cluster, access.server, access.authority)))
+                    plugin, directory: directory, cluster: ExecPlugin.cluster(cluster, access.server, access.authority))
+            )
         }
     }
 
