@@ -101,21 +101,29 @@ let package = Package(
                 nioHTTPCompression, nioPosix, nioSSL, subprocess, systemPackage,
             ]),
         // Health, metrics: what others look at.
-        target("Observability", ["ServiceModel", "NetTypes", hummingbird, logging, nioCore]),
+        target("Observability", ["ServiceModel", "NetTypes", nioCore, nioHTTP1, nioPosix]),
         target(
             "Agent",
             [
-                "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
+                "CLinux", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "Observability", "Planning", "Resolver",
                 "ServiceModel", "NetTypes", "NeedletailABI", "BPF",
                 logging, lifecycle,
+            ]),
+
+        // What the agent is told: by a file, by flags.
+        target(
+            "AgentSettings",
+            [
+                "Agent", "Dataplane", "KubernetesAPI", "Manifests", "Netlink", "NetTypes", "Resolver", "ServiceModel",
+                logging,
             ]),
 
         // Programs: arguments in, a library called.
         .executableTarget(
             name: "needletail-agent",
             dependencies: [
-                "Agent", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF", argumentParser,
-                logging, lifecycle, unixSignals,
+                "Agent", "AgentSettings", "Dataplane", "KubernetesAPI", "Netlink", "NetTypes", "Resolver", "BPF",
+                argumentParser, logging, lifecycle, unixSignals,
             ],
             swiftSettings: settings),
 
@@ -191,7 +199,14 @@ let package = Package(
         .testTarget(
             name: "DemoTests", dependencies: ["needletail-demo", "needletail-agent", "TestSupport"],
             swiftSettings: settings),
-        .testTarget(name: "AgentProgramTests", dependencies: ["needletail-agent"], swiftSettings: settings),
+        tests(
+            "AgentSettings",
+            [
+                "AgentSettings", "Agent", "Dataplane", "KubernetesAPI", "Manifests", "NetTypes", "Netlink", "Resolver",
+                "CLinux", "NetLab", "TestSupport", logging,
+            ]),
+        .testTarget(
+            name: "AgentProgramTests", dependencies: ["needletail-agent", "AgentSettings"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
         tests(
@@ -212,6 +227,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
         tests(
             "Dataplane",
             [

@@ -33,8 +33,18 @@ public enum LocalDetection: Sendable, Hashable {
     case nodeCIDR
 }
 
+/// What the agent does when it finds kube-proxy, or its rules, on the node.
+public enum KubeProxyPolicy: String, Sendable, Hashable, CaseIterable {
+    /// Says so, and goes on.
+    case warn
+    /// Says so, and does not start.
+    case refuse
+    /// Does not look.
+    case ignore
+}
+
 /// Everything the agent is told from outside.
-public struct AgentConfiguration: Sendable {
+public struct AgentConfiguration: Sendable, Hashable {
     /// Where Services and their endpoints come from.
     public var source: ObjectSource
     /// This node's name, as endpoints carry it in `nodeName`. Lower case, as Kubernetes has it.
@@ -61,6 +71,27 @@ public struct AgentConfiguration: Sendable {
     public var cgroup: String?
     /// Seconds between two looks through the flow table for what has expired.
     public var collectInterval: Int = 5
+
+    /// This node's address in place of the Node object's and the devices' (`bindAddress` of kube-proxy): the primary one
+    /// of its family for NodePorts and source ranges.
+    public var nodeAddress: IPAddress?
+    /// Where health is told: `:10256`, `192.0.2.1:10256`, `[::]:10256`. No address means all of both families, an empty
+    /// text none.
+    public var healthBindAddress = ":10256"
+    /// Where metrics are told, likewise.
+    public var metricsBindAddress = "127.0.0.1:10249"
+    /// Whether the agent ends when it cannot listen for health or metrics, instead of trying again.
+    public var bindAddressHardFail = false
+    /// A family is unhealthy when a change has waited for twice this time.
+    public var syncPeriod = Duration.seconds(30)
+    /// The least time from the end of one sync to the beginning of the next.
+    public var minSyncPeriod = Duration.zero
+    /// Between two audits of the maps.
+    public var auditInterval = Duration.seconds(300)
+    /// Service ports that have metrics of their own; the others share one series.
+    public var maxServiceSeries = 1000
+    /// What to do beside a kube-proxy.
+    public var kubeProxyPolicy = KubeProxyPolicy.warn
 
     /// The agent's version, as `--version` and `needletail status` show it.
     public static let version = NeedletailVersion.current

@@ -1,9 +1,13 @@
 internal import BPF
 internal import Dataplane
+internal import KubernetesAPI
 public import Logging
 internal import Manifests
+internal import NetTypes
 internal import Netlink
+internal import Observability
 internal import Planning
+internal import Resolver
 public import ServiceLifecycle
 internal import ServiceModel
 
@@ -23,31 +27,48 @@ public struct AgentService: ServiceLifecycle.Service {
     ///
     /// - Throws: what keeps it from starting: `DatapathError`, `BPFError` with the kernel's log, `NetlinkError`.
     public func run() async throws {
+        try refuseBesideKubeProxy()
         try configuration.pins.create()
         let lock = try AgentLock(configuration.pins)
         let nodeLock = try NodeLock()
         let datapath = try Datapath.load(configuration.datapath, pins: configuration.pins)
         // Before the devices are listed, so that none is missed in between.
         let monitor = try NetlinkMonitor()
-        let objects = try objects()
+        let cluster = try clusterSource()
+        let objects = try objects(cluster)
+        let observation = Observation(configuration, source: cluster, logger)
         let endings = Inbox<FlowEnding>()
         let socketEndings = Inbox<EndedFlows>()
         // Rounds of the collector: every so often, and at once when a map is full.
         let (rounds, round) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let reconciler = try Reconciler(
-            configuration, datapath, logger,
+            configuration, datapath, observation, logger,
             endFlows: {
                 endings.put(FlowEnding($0))
                 socketEndings.put($0)
             }, mapsChanged: { socketEndings.put(.of([])) }, makeRoom: { round.yield() })
         try await reconciler.start()
+        let metrics = MetricsReader(configuration, datapath.maps, reconciler, observation, cluster, logger)
+        let servers = try servers(observation, metrics, cluster)
 
         let collector = CollectorThread(FlowCollector(datapath, configuration.datapath.timeouts))
         let cleaner = datapath.ledSockets.map { SocketCleaner($0, logger) }
         let inbox = Inbox<Reconciler.Input>()
         let interval = configuration.collectInterval
-        await withTaskGroup { group in
+        // Told once, by whatever comes first: nothing, when the agent is to stop, or what keeps it from going on.
+        let (ends, end) = AsyncStream.makeStream(of: BindFailure?.self)
+        let failure = await withTaskGroup { group in
+            for server in servers {
+                group.addTask {
+                    do throws(BindFailure) { try await server.run() } catch { end.yield(error) }
+                }
+            }
             group.addTask { await pinTraceTwins() }
+            if let watcher = kubeProxyWatcher() {
+                group.addTask {
+                    repeat { await watcher.look() } while (try? await Task.sleep(for: .seconds(60))) != nil
+                }
+            }
             group.addTask { for await batch in objects { inbox.put(.objects(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
@@ -58,11 +79,12 @@ public struct AgentService: ServiceLifecycle.Service {
             }
             group.addTask {
                 for await _ in rounds {
-                    let begun = ContinuousClock.now
                     await cleaner?.passAgain()
+                    let begun = ContinuousClock.now
                     do {
                         let candidates = await reconciler.beginCollection()
                         let pass = try await collector.pass(candidates)
+                        observation.collected(pass, took: .now - begun)
                         if pass.expired > 0 { logger.debug("flows expired", metadata: ["entries": "\(pass.expired)"]) }
                         if !candidates.isEmpty { await reconciler.endCollection(inUse: pass.usage) }
                     } catch {
@@ -72,28 +94,45 @@ public struct AgentService: ServiceLifecycle.Service {
                     try? await Task.sleep(for: (ContinuousClock.now - begun) * 9)
                 }
             }
-            group.addTask { await inbox.forEachBatch { await reconciler.handle($0) } }
-            group.addTask { await endings.forEachBatch { await end($0, collector, endings) } }
+            group.addTask {
+                await inbox.forEachBatch {
+                    await reconciler.handle($0)
+                    // What arrives meanwhile is taken together.
+                    if configuration.minSyncPeriod > .zero { try? await Task.sleep(for: configuration.minSyncPeriod) }
+                }
+            }
+            group.addTask { await endings.forEachBatch { await endFlows($0, collector, endings, observation.metrics) } }
             if let cleaner {
                 group.addTask {
                     await socketEndings.forEachBatch { await cleaner.pass($0.reduce(.of([])) { $0.union($1) }) }
                 }
             }
-            try? await gracefulShutdown()
+            group.addTask {
+                try? await gracefulShutdown()
+                end.yield(nil)
+            }
+            cluster?.events.record(
+                .normal, .node, reason: "Starting", action: "StartNeedletail",
+                note: "needletail \(NeedletailVersion.current)")
+            let failure = await ends.first { _ in true } ?? nil
             logger.info("stopping; the datapath goes on forwarding")
             inbox.finish()
             endings.finish()
             socketEndings.finish()
             group.cancelAll()
+            return failure
         }
+        await observation.close()
         nodeLock.release()
         lock.release()
+        if let failure { throw failure }
     }
 
     /// On the collector's thread: changes of endpoints do not wait for it.
-    private func end(
-        _ flows: [FlowEnding], _ collector: CollectorThread, _ endings: Inbox<FlowEnding>
+    private func endFlows(
+        _ flows: [FlowEnding], _ collector: CollectorThread, _ endings: Inbox<FlowEnding>, _ metrics: AgentMetrics
     ) async {
+        let begun = ContinuousClock.now
         // A burst of changes costs as many comparisons for each entry as it lasts ticks.
         var ended: [FlowEnding] = []
         for next in flows {
@@ -101,7 +140,12 @@ public struct AgentService: ServiceLifecycle.Service {
         }
         do {
             let ending = try await collector.end(ended)
-            if ending.removed > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(ending.removed)"]) }
+            for family in IPFamily.allCases {
+                metrics.udpCleanup[family].observe(.now - begun)
+                metrics.udpCleanupDeleted[family].add(UInt64(ending.removed[family] ?? 0))
+            }
+            let removed = ending.removed.values.reduce(0, +)
+            if removed > 0 { logger.debug("UDP flows ended", metadata: ["entries": "\(removed)"]) }
             if ending.remaining == 0 { return }
         } catch {
             logger.error(
@@ -114,20 +158,75 @@ public struct AgentService: ServiceLifecycle.Service {
         }
     }
 
+    /// The cluster that objects come from, if they do.
+    private func clusterSource() throws -> ClusterSource? {
+        guard case .cluster(let settings) = configuration.source else { return nil }
+        return try ClusterSource(
+            settings, nodeName: configuration.nodeName, serviceProxyName: configuration.resolver.serviceProxyName,
+            version: AgentConfiguration.version, logger: logger)
+    }
+
     /// What the source tells, from the start.
-    private func objects() throws -> AsyncStream<ObjectBatch> {
-        let (stream, continuation) = AsyncStream.makeStream(of: ObjectBatch.self)
-        switch configuration.source {
-        case .manifests(let path):
-            let batches = try ManifestDirectory(path: path).follow()
+    private func objects(_ cluster: ClusterSource?) throws -> AsyncStream<ObjectBatch> {
+        guard case .manifests(let path) = configuration.source else {
+            return cluster?.follow() ?? AsyncStream { $0.finish() }
+        }
+        let batches = try ManifestDirectory(path: path).follow()
+        return AsyncStream { continuation in
             let task = Task {
                 for await batch in batches { continuation.yield(ObjectBatch(batch)) }
                 continuation.finish()
             }
             continuation.onTermination = { _ in task.cancel() }
-        case .cluster: continuation.finish()
         }
-        return stream
+    }
+
+    private func refuseBesideKubeProxy() throws {
+        guard configuration.kubeProxyPolicy == .refuse else { return }
+        let findings = KubeProxyDetector().findings()
+        if !findings.isEmpty { throw KubeProxyPresent(findings: findings) }
+    }
+
+    private func kubeProxyWatcher() -> KubeProxyWatcher? {
+        guard configuration.kubeProxyPolicy != .ignore else { return nil }
+        let own = [configuration.healthBindAddress, configuration.metricsBindAddress]
+        return KubeProxyWatcher(ownPorts: Set(own.compactMap { try? ListenAddress($0).port }), logger)
+    }
+
+    /// Those of health and metrics, where they are wanted.
+    private func servers(
+        _ observation: Observation, _ metrics: MetricsReader, _ cluster: ClusterSource?
+    ) throws -> [HTTPServer] {
+        func report(_ name: String, _ reason: String) -> @Sendable (BindReport) -> Void {
+            { [logger] in
+                switch $0 {
+                case .listening(let address):
+                    logger.info("listening", metadata: ["for": "\(name)", "address": "\(address)"])
+                case .failed(let failure):
+                    logger.error("no \(name) can be told; it is tried again", metadata: ["reason": "\(failure)"])
+                    cluster?.events.record(.warning, .node, reason: reason, action: "Listen", note: "\(failure)")
+                }
+            }
+        }
+        var servers: [HTTPServer] = []
+        if !configuration.healthBindAddress.isEmpty {
+            servers.append(
+                .health(
+                    try ListenAddress(configuration.healthBindAddress), on: observation.thread, observation.health,
+                    failsHard: configuration.bindAddressHardFail,
+                    report: report("health", "FailedToStartProxierHealthcheck")))
+        }
+        if !configuration.metricsBindAddress.isEmpty {
+            let sources = MetricsSources(
+                snapshot: { await metrics.snapshot() },
+                unreadiness: { observation.isReady ? nil : "not everything is programmed yet" })
+            servers.append(
+                .metrics(
+                    try ListenAddress(configuration.metricsBindAddress), on: observation.thread, observation.health,
+                    sources, failsHard: configuration.bindAddressHardFail,
+                    report: report("metrics", "FailedToStartMetricServer")))
+        }
+        return servers
     }
 
     /// Beside everything else: the verifier takes its time, and the datapath does without.

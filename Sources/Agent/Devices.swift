@@ -2,6 +2,7 @@ internal import Dataplane
 internal import Logging
 internal import NetTypes
 internal import Netlink
+internal import Observability
 
 /// The node's devices and addresses, and which devices carry the datapath.
 struct Devices {
@@ -158,6 +159,17 @@ struct Devices {
 
     /// Number of devices with programs, by role.
     func count(_ role: DeviceRole) -> Int { attached.values.count { $0.role == role } }
+
+    /// How many devices carry the datapath, by role and hook.
+    var figures: [MetricsSnapshot.Devices] {
+        var counts: [[String]: Int] = [:]
+        for (role, programs) in attached.values {
+            for hook in Set(programs.map(\.mechanism.rawValue)) {
+                counts[[role == .external ? "external" : "workload", hook], default: 0] += 1
+            }
+        }
+        return counts.map { MetricsSnapshot.Devices(role: $0.key[0], hook: $0.key[1], count: $0.value) }
+    }
 
     private func role(of interface: Interface) -> DeviceRole? {
         guard !interface.isLoopback else { return nil }

@@ -1,9 +1,11 @@
+internal import CLinux
 internal import Dataplane
 internal import Glibc
 internal import Logging
 internal import NeedletailABI
 internal import NetTypes
 internal import Netlink
+internal import Observability
 internal import Planning
 internal import Resolver
 internal import ServiceModel
@@ -20,6 +22,9 @@ actor Reconciler {
         /// Time to try again what has failed.
         case tick
     }
+
+    /// A sync that writes more has read a list, not a change.
+    private static let manyWrites = 1000
 
     private let configuration: AgentConfiguration
     private let datapath: Datapath
@@ -41,6 +46,10 @@ actor Reconciler {
     /// What has become of the desired state since the last plan.
     private var changes = DesiredChanges()
     private var reported = ReportedProblems()
+    private var journal = SyncJournal()
+    private let observation: Observation
+    private var waiting: WaitingChanges
+    private var roll = ServiceRoll()
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
     /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
@@ -64,7 +73,7 @@ actor Reconciler {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     init(
-        _ configuration: AgentConfiguration, _ datapath: Datapath, _ logger: Logger,
+        _ configuration: AgentConfiguration, _ datapath: Datapath, _ observation: Observation, _ logger: Logger,
         endFlows end: @escaping @Sendable (EndedFlows) -> Void, mapsChanged: @escaping @Sendable () -> Void,
         makeRoom: @escaping @Sendable () -> Void
     ) throws {
@@ -73,14 +82,16 @@ actor Reconciler {
         hooks = HookKeeper(configuration, datapath, logger)
         self.configuration = configuration
         self.datapath = datapath
+        self.observation = observation
         self.logger = logger
         self.end = end
+        waiting = WaitingChanges(started: Int64(NodeRecord.now()))
         resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
         node = try datapath.maps.nodeState()
-        kernelMaps = KernelMaps(datapath.maps)
+        kernelMaps = KernelMaps(datapath.maps) { observation.metrics.maglevBuild.observe($0) }
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
         meta = NodeRecord.starting(configuration)
@@ -88,6 +99,7 @@ actor Reconciler {
 
     /// Attaches to the devices there are. Programs of an earlier agent are replaced in place.
     func start() throws {
+        observation.health.updated()
         try NodeRecord.store(meta, in: datapath.maps)
         try devices.reload()
         hooks.attach()
@@ -122,9 +134,13 @@ actor Reconciler {
                 if reloadDevices() { updateContext() }
                 devices.retry()
                 hooks.retry()
+                journal.summarize(logger)
             }
         }
-        if isDirty { sync() }
+        if isDirty {
+            if catalog.isSynced { observation.queued() }
+            sync()
+        }
         do {
             try describeNode()
         } catch {
@@ -165,11 +181,17 @@ actor Reconciler {
             isPlannerCurrent = false
             isDirty = true
         }
+        let begun = ContinuousClock.now
         let changes = catalog.apply(batch.events)
-        if changes.nodes.contains(configuration.nodeName) { updateContext() }
+        journal.note(changes)
+        if changes.nodes.contains(configuration.nodeName) {
+            if let node = catalog.nodes[configuration.nodeName] { observation.health.update(node) }
+            updateContext()
+        }
         if !changes.serviceCIDRs.isEmpty { isRangeStale = true }
         for name in changes.services { resolve(name) }
         if !changes.isEmpty { isDirty = true }
+        waiting.note(changes, batch.events, resolved: .now - begun, observation.metrics)
     }
 
     private func take(_ event: NetlinkMonitor.Event) {
@@ -208,8 +230,10 @@ actor Reconciler {
             logger.info(
                 "NodePort addresses changed",
                 metadata: ["addresses": "\(updated.nodePortAddresses.map(\.description).joined(separator: " "))"])
+            roll.placesChanged()
         }
         context = updated
+        journal.note("the node's addresses or zone")
         for name in catalog.services.keys { resolve(name) }
         isDirty = true
     }
@@ -229,6 +253,7 @@ actor Reconciler {
             logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
         desired.update(name, service, &changes)
+        roll.update(name, service)
     }
 
     // MARK: Sync
@@ -238,12 +263,15 @@ actor Reconciler {
     private func sync() {
         guard catalog.isSynced else { return }
         let started = ContinuousClock.now
+        let isFull = !isPlannerCurrent
         do {
             reported.report(desired.conflicts.map(\.description), as: .conflicts, logger)
             reported.report(desired.problems.map(\.description), as: .objects, logger)
             let plan = try nextPlan()
+            let planned = ContinuousClock.now
             let writes = plan.writes.count
             try perform(plan.writes)
+            let written = ContinuousClock.now
             if !plan.endedFlows.isEmpty { end(plan.endedFlows) }
             // What there may be room for soon need not be told of, but tried again.
             isDirty = callForRoom()
@@ -251,21 +279,49 @@ actor Reconciler {
             try noteSync(failed: false)
             // Before it is told of: who reads of the sync may count on the refusals that belong to it.
             try describeNode()
+            let resolving = waiting.finish(now: Int64(NodeRecord.now()), observation.metrics)
+            let record = SyncRecord(
+                duration: resolving + (written - started), isFull: isFull, resolve: resolving, plan: planned - started,
+                write: written - planned, writes: writes)
+            observation.synced(record)
+            serveHealthChecks()
             if writes > 0 {
                 mapsChanged()
-                logger.info(
-                    "synced",
-                    metadata: [
-                        "services": "\(desired.services.count)", "frontends": "\(desired.frontendCount)",
-                        "writes": "\(writes)",
-                        "milliseconds": "\((ContinuousClock.now - started).milliseconds)",
-                    ])
+                journal.synced(
+                    writes: writes, services: desired.services.count, frontends: desired.frontendCount,
+                    took: record.duration, logger)
+            } else {
+                journal.forget()
             }
+            // A list of everything leaves behind much that was needed only while it was read.
+            if writes > Self.manyWrites { malloc_trim(0) }
         } catch {
             logger.error(
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
+            observation.metrics.syncFailures.add()
             try? noteSync(failed: true)
         }
+    }
+
+    /// Health checks are served on all addresses, unless NodePorts are served in certain prefixes: then there.
+    private func serveHealthChecks() {
+        guard let checks = roll.takeHealthChecks() else { return }
+        var addresses = ServiceHealthAddresses.all
+        if case .prefixes = configuration.nodePortAddresses { addresses = .only(context.nodePortAddresses) }
+        observation.serve(checks, on: addresses)
+    }
+
+    /// What the metrics are to know of the state of things.
+    func figures() -> MetricsSnapshot {
+        var figures = MetricsSnapshot()
+        figures.noLocalEndpoints = roll.noLocalEndpoints
+        figures.programmed = [
+            "service_ports": planner.image.services.count, "frontends": planner.image.frontends.count,
+            "sets": planner.image.sets.count, "backends": planner.image.backends.count,
+        ]
+        figures.problems = reported.counts
+        figures.devices = devices.figures
+        return figures
     }
 
     /// What is to be written: for what has changed, or for everything, the first time and after a failure.
@@ -350,13 +406,5 @@ actor Reconciler {
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
-    }
-}
-
-extension Duration {
-    /// Whole milliseconds and tenths.
-    fileprivate var milliseconds: Double {
-        let tenths = components.seconds * 10_000 + components.attoseconds / 100_000_000_000_000
-        return Double(tenths) / 10
     }
 }

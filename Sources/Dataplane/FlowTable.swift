@@ -176,10 +176,22 @@ public struct FlowTable: Sendable {
         }
     }
 
+    /// What entries are counted by.
+    public struct Kind: Sendable, Hashable {
+        /// The family.
+        public let family: IPFamily
+        /// The protocol.
+        public let transport: TransportProtocol
+        /// The state.
+        public let state: FlowEntry.State
+    }
+
     /// What a pass over the table found and did.
     public struct Pass: Sendable {
         /// Entries seen and kept, by family.
         public var entries: [IPFamily: Int] = [.v4: 0, .v6: 0]
+        /// The same, by protocol and state too. A flow has two entries, each with the state as its direction knows it.
+        public var kinds: [Kind: Int] = [:]
         /// Entries removed because they were idle for too long.
         public var expired = 0
         /// What the kept entries name.
@@ -190,16 +202,19 @@ public struct FlowTable: Sendable {
     /// if there are none given. Takes a second or so for a million entries, a few thousand at a time.
     public func collect(_ timeouts: FlowTimeouts, noting candidates: ReclaimCandidates? = nil) throws -> Pass {
         var pass = Pass()
-        for map in maps.flows4.all { try Self.collect(map, .v4, timeouts, candidates, &pass) }
-        for map in maps.flows6.all { try Self.collect(map, .v6, timeouts, candidates, &pass) }
+        for transport in [TransportProtocol.tcp, .udp] {
+            try Self.collect(maps.flows4[transport], .v4, transport, timeouts, candidates, &pass)
+            try Self.collect(maps.flows6[transport], .v6, transport, timeouts, candidates, &pass)
+        }
         return pass
     }
 
     static func collect<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
-        _ map: BPFMap<Key, Value>, _ family: IPFamily, _ timeouts: FlowTimeouts, _ candidates: ReclaimCandidates?,
-        _ pass: inout Pass
+        _ map: BPFMap<Key, Value>, _ family: IPFamily, _ transport: TransportProtocol, _ timeouts: FlowTimeouts,
+        _ candidates: ReclaimCandidates?, _ pass: inout Pass
     ) throws {
-        var kept = 0
+        // By flags: states are told apart once, at the end.
+        var kept = [Int](repeating: 0, count: 1 << UInt8.bitWidth)
         var expired = 0
         var usage = pass.usage
         // The times as they are in the entries: most of them are neither expired nor name a candidate, and need not
@@ -210,8 +225,8 @@ public struct FlowTable: Sendable {
             return FlowEntry.seconds(now, since: head.seen) > timeouts.limit(transport, state)
         }
         func keep(_ key: Key, _ value: Value, _ now: UInt32) {
-            kept += 1
             let head = value.head
+            kept[Int(UInt8(truncatingIfNeeded: head.flags))] += 1
             guard let candidates else {
                 if let flow = FlowEntry(key, value, now) { usage.note(flow) }
                 return
@@ -243,7 +258,11 @@ public struct FlowTable: Sendable {
         }
         pass.usage = usage
         pass.expired += expired
-        pass.entries[family, default: 0] += kept
+        for (flags, count) in kept.enumerated() where count > 0 {
+            let state = FlowEntry.State(FlowEntry.Flags(rawValue: UInt32(flags)))
+            pass.kinds[Kind(family: family, transport: transport, state: state), default: 0] += count
+            pass.entries[family, default: 0] += count
+        }
     }
 
     /// Removes the flows that `matches` picks by their forward entry, with their reply entries.
@@ -256,8 +275,8 @@ public struct FlowTable: Sendable {
 
     /// What a pass that ends flows found and did.
     public struct Ending: Sendable, Equatable {
-        /// Entries removed.
-        public var removed = 0
+        /// Entries removed, by family.
+        public var removed: [IPFamily: Int] = [.v4: 0, .v6: 0]
         /// Entries that stay, since an answer may be on its way: to be asked for again in a second.
         public var remaining = 0
     }
@@ -271,13 +290,13 @@ public struct FlowTable: Sendable {
     public func end(_ endings: [FlowEnding]) throws -> Ending {
         var ending = Ending()
         guard endings.contains(where: { !$0.flows.isEmpty }) else { return ending }
-        try end(endings, in: maps.flows4.udp, &ending)
-        try end(endings, in: maps.flows6.udp, &ending)
+        try end(endings, in: maps.flows4.udp, .v4, &ending)
+        try end(endings, in: maps.flows6.udp, .v6, &ending)
         return ending
     }
 
     private func end<Key: WireFlowKey & BitwiseCopyable, Value: WireFlowValue & BitwiseCopyable>(
-        _ endings: [FlowEnding], in map: BPFMap<Key, Value>, _ ending: inout Ending
+        _ endings: [FlowEnding], in map: BPFMap<Key, Value>, _ family: IPFamily, _ ending: inout Ending
     ) throws {
         var (removed, remaining) = (0, 0)
         func isSilent(_ key: Key, _ head: nt_flow) -> Bool {
@@ -300,7 +319,7 @@ public struct FlowTable: Sendable {
                 }
             }
         }
-        ending.removed += removed
+        ending.removed[family, default: 0] += removed
         ending.remaining += remaining
     }
 

@@ -1,5 +1,6 @@
 public import BPF
 internal import NeedletailABI
+internal import NetTypes
 internal import Planning
 
 /// A map of the datapath, and how full it is.
@@ -20,7 +21,16 @@ public struct MapUsage: Sendable, Hashable {
 
 extension DatapathMaps {
     /// All maps by name that hold something lasting, each read through once to count what is in use.
-    public func usage() throws -> [MapUsage] {
+    ///
+    /// - Parameter flows: Entries of the flow tables, where they have been counted lately: going through these takes a
+    ///   second for a million entries.
+    public func usage(flows: [FlowTable.Kind: Int]? = nil) throws -> [MapUsage] {
+        func count<Key, Value>(
+            _ map: BPFMap<Key, Value>, _ family: IPFamily, _ transport: TransportProtocol
+        ) throws(BPFError) -> Int {
+            guard let flows else { return try map.count() }
+            return flows.reduce(0) { $0 + ($1.key.family == family && $1.key.transport == transport ? $1.value : 0) }
+        }
         var lines = 0
         var sets = 0
         try self.sets.forEach { _, wire in
@@ -56,10 +66,18 @@ extension DatapathMaps {
             MapUsage(
                 name: "nt_stats", info: statistics.info, used: services, size: Int(statistics.info.maxEntries) - 1,
                 unit: "entries", setting: "--max-services"),
-            try MapUsage("nt_tcp_flows4", flows4.tcp, setting: "--max-tcp-flows"),
-            try MapUsage("nt_tcp_flows6", flows6.tcp, setting: "--max-tcp-flows"),
-            try MapUsage("nt_udp_flows4", flows4.udp, setting: "--max-udp-flows"),
-            try MapUsage("nt_udp_flows6", flows6.udp, setting: "--max-udp-flows"),
+            MapUsage(
+                "nt_tcp_flows4", flows4.tcp.info, used: try count(flows4.tcp, .v4, .tcp),
+                setting: "--max-tcp-flows"),
+            MapUsage(
+                "nt_tcp_flows6", flows6.tcp.info, used: try count(flows6.tcp, .v6, .tcp),
+                setting: "--max-tcp-flows"),
+            MapUsage(
+                "nt_udp_flows4", flows4.udp.info, used: try count(flows4.udp, .v4, .udp),
+                setting: "--max-udp-flows"),
+            MapUsage(
+                "nt_udp_flows6", flows6.udp.info, used: try count(flows6.udp, .v6, .udp),
+                setting: "--max-udp-flows"),
         ]
     }
 }

@@ -1,5 +1,6 @@
 public import BPF
 public import NeedletailABI
+public import ServiceModel
 
 /// What the programs have counted for a service port, summed over all CPUs, since it has its id.
 public struct ServiceStatistics: Sendable, Hashable {
@@ -69,6 +70,13 @@ public struct ServiceStatistics: Sendable, Hashable {
         var ids: [ServiceID] = []
         try maps.services.forEach { id, _ in ids.append(id) }
         return try read(maps, ids: ids)
+    }
+
+    /// Whose they are: the names of all service ports.
+    public static func names(_ maps: DatapathMaps) throws -> [ServiceID: ServicePortName] {
+        var names: [ServiceID: ServicePortName] = [:]
+        try maps.services.forEach { id, wire in names[id] = ServicePortName(wire) }
+        return names
     }
 
     /// What came between two readings. An id that has been given to another service port began from zero meanwhile:

@@ -8,4 +8,12 @@ public enum Buckets {
     public static let networkProgramming: [Double] =
         [0.25, 0.5] + (1...59).map(Double.init) + stride(from: 60, through: 115, by: 5).map(Double.init)
         + stride(from: 120, through: 300, by: 30).map(Double.init)
+
+    /// `rest_client_request_duration_seconds` (`component-base/metrics/prometheus/restclient`).
+    public static let restClient: [Double] = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60]
+
+    /// Parts of a sync, and other work that takes microseconds when little has changed: 20 µs, then fourfold to 84 s.
+    public static let work: [Double] = [
+        0.00002, 0.00008, 0.00032, 0.00128, 0.00512, 0.02048, 0.08192, 0.32768, 1.31072, 5.24288, 20.97152, 83.88608,
+    ]
 }

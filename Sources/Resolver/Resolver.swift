@@ -17,6 +17,8 @@ public struct Resolver: Sendable {
         /// Serve only Services whose label `service.kubernetes.io/service-proxy-name` has this value; `nil` serves
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
+        /// Serve `spec.externalIPs` (feature gate `AllowServiceExternalIPs` of kube-proxy).
+        public var servesExternalIPs = true
 
         /// The choices.
         public init(
@@ -82,11 +84,6 @@ public struct Resolver: Sendable {
             problems.append(
                 ObjectProblem(
                     object: object, path: "spec.ports", message: "\(port): \(port.transport) is not balanced"))
-        }
-        if view.healthCheckPort != nil {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
         }
         return problems
     }

@@ -7,6 +7,10 @@ public struct Catalog: Sendable {
         /// Services to resolve anew: changed, deleted, or with a slice that came, went, changed or moved. A name may be
         /// in here without a Service of that name (slices can come first).
         public var services: Set<ObjectName> = []
+        /// Of them, those whose Service object itself came, went or changed.
+        public var serviceObjects: Set<ObjectName> = []
+        /// Names of EndpointSlices that came, went or changed, those without a Service too.
+        public var endpointSlices: Set<ObjectName> = []
         /// Names of Nodes that came, went or changed.
         public var nodes: Set<String> = []
         /// Names of ServiceCIDRs that came, went or changed.
@@ -17,9 +21,15 @@ public struct Catalog: Sendable {
         /// No change.
         public init() {}
 
+        /// Notes a Service object.
+        mutating func note(_ service: ObjectName) {
+            services.insert(service)
+            serviceObjects.insert(service)
+        }
+
         /// Whether there is nothing to do.
         public var isEmpty: Bool {
-            services.isEmpty && nodes.isEmpty && serviceCIDRs.isEmpty && !becameSynced
+            services.isEmpty && endpointSlices.isEmpty && nodes.isEmpty && serviceCIDRs.isEmpty && !becameSynced
         }
     }
 
@@ -55,9 +65,7 @@ public struct Catalog: Sendable {
         for event in events {
             switch event {
             case .upsert(.service(let service)):
-                if services.updateValue(service, forKey: service.name) != service {
-                    changes.services.insert(service.name)
-                }
+                if services.updateValue(service, forKey: service.name) != service { changes.note(service.name) }
             case .upsert(.endpointSlice(let slice)): replace(slice.name, with: slice, &changes)
             case .upsert(.node(let node)):
                 if nodes.updateValue(node, forKey: node.name) != node { changes.nodes.insert(node.name) }
@@ -66,7 +74,7 @@ public struct Catalog: Sendable {
                     changes.serviceCIDRs.insert(range.name)
                 }
             case .delete(.service, let name):
-                if services.removeValue(forKey: name) != nil { changes.services.insert(name) }
+                if services.removeValue(forKey: name) != nil { changes.note(name) }
             case .delete(.endpointSlice, let name): replace(name, with: nil, &changes)
             case .delete(.node, let name):
                 if nodes.removeValue(forKey: name.name) != nil { changes.nodes.insert(name.name) }
@@ -85,6 +93,7 @@ public struct Catalog: Sendable {
         let previous = slices[name]
         guard previous != slice else { return }
         slices[name] = slice
+        changes.endpointSlices.insert(name)
         if let service = previous?.service {
             changes.services.insert(service)
             sliceNames[service]?.remove(name)

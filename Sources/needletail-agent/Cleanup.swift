@@ -1,3 +1,4 @@
+import AgentSettings
 import ArgumentParser
 import BPF
 import Dataplane
@@ -11,13 +12,16 @@ struct Cleanup: ParsableCommand {
             touched; a bpf file system it mounted stays mounted.
             """)
 
-    @Option(
-        help: ArgumentHelp("The directory the agent pins under.", value: "path", default: PinDirectory.standard),
-        transform: FlagValue.absolutePath)
-    var pinDirectory = PinDirectory.standard
+    @Option(.pinDirectory) var pinDirectory: Override?
 
     func run() throws {
-        let pins = PinDirectory(pinDirectory)
+        var loaded = LoadedSettings()
+        pinDirectory?.apply(to: &loaded)
+        try Self.removeAll(loaded.settings.pins)
+    }
+
+    /// Removes what agents of the directory left, and says what it was.
+    static func removeAll(_ pins: PinDirectory) throws {
         // ArgumentParser prints what is thrown, without its usage text, and exits with 1.
         guard try pins.isPresent(), BPFFileSystem.isMounted(at: pins.root) else {
             print("nothing to clean up: there is no \(pins.root) on a bpf file system")

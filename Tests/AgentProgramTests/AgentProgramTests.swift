@@ -1,3 +1,4 @@
+import AgentSettings
 import Foundation
 import Testing
 
@@ -57,14 +58,13 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ([], "--manifests"), (["--manifests", "m"], "--node-name"), (["--node-name", "node"], "--manifests"),
-    ])
-    func missingFlagsAreNamed(arguments: [String], missing: String) throws {
-        let outcome = try run(arguments)
+    @Test("Without a source it says where one may come from")
+    func noSource() throws {
+        let outcome = try run(["--node-name", "node"])
         #expect(outcome.code == 64)
-        #expect(outcome.errors.contains("Missing expected argument '\(missing)"))
-        #expect(outcome.errors.contains("--help"))
+        for word in ["--manifests", "--kubeconfig", "KUBERNETES_SERVICE_HOST", "--help"] {
+            #expect(outcome.errors.contains(word))
+        }
     }
 
     @Test(
@@ -87,6 +87,17 @@ import Testing
             (["--node-name", "a-"], "DNS-1123"),
             (["--node-name", ""], "DNS-1123"),
             (["--manifests", ""], "name a directory"),
+            (["--kubeconfig", ""], "name a file"),
+            (["--master", "192.0.2.1"], "write a URL such as"),
+            (["--cluster-cidr", "198.18.0.0/16,198.19.0.0/16"], "one prefix of each family"),
+            (["--detect-local-mode", "Pods"], "ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix"),
+            (["--nodeport-addresses", "primary,192.0.2.0/24"], "primary stands alone"),
+            (["--healthz-bind-address", "host:1"], "0.0.0.0:10256"),
+            (["--proxy-mode", "userspace"], "one mode, needletail"),
+            (["--feature-gates", "A"], "AllowServiceExternalIPs=false"),
+            (["--service-proxy-name", "a b"], "values of labels"),
+            (["--oom-score-adj", "1001"], "from -1000 to 1000"),
+            (["--on-kube-proxy", "hope"], "warn, refuse or ignore"),
             (["--pin-directory", "relative"], "absolute path"),
         ])
     func refusedValues(flag: [String], reason: String) throws {
@@ -106,6 +117,66 @@ import Testing
         #expect(!outcome.errors.contains("DNS-1123"))
     }
 
+    @Test("What kube-proxy's flags mean, in both ways of writing them")
+    func kubeProxyFlags() throws {
+        let outcome = try run([
+            "--write-config-to", "-", "--hostname-override=Node-1", "--masquerade-all", "--v=4",
+            "--bind-address-hard-fail=true", "--external-ips=false", "--cluster-cidr=198.18.0.0/16,2001:db8::/64",
+            "--nodeport-addresses=primary", "--master", "https://192.0.2.1:6443", "--kube-api-qps=20",
+        ])
+        #expect(outcome.code == 0)
+        for line in [
+            "nodeName: \"node-1\"", "masquerade: \"all\"", "logLevel: \"debug\"", "bindAddressHardFail: true",
+            "externalIPs: false", "clusterCIDR: [\"198.18.0.0/16\", \"2001:db8::/64\"]", "requestsPerSecond: 20",
+            "server: \"https://192.0.2.1:6443\"",
+        ] {
+            #expect(outcome.output.contains(line))
+        }
+        #expect(try run(["-v", "6", "--write-config-to", "-"]).output.contains("logLevel: \"trace\""))
+    }
+
+    @Test("Each flag of a setting changes that setting")
+    func everyFlag() throws {
+        let help = try run(["run", "--help"]).output
+        for setting in Setting.all {
+            #expect(help.contains("--\(setting.flag)"))
+            let refused = try run(["--\(setting.flag)=\u{1}", "--max-sets", "x"])
+            let first = try #require(refused.errors.split(separator: "\n").first)
+            // Texts that may be anything are taken, and what is wrong is the other flag.
+            let takesAnything = [
+                "manifests", "kubeconfig", "context", "pod-bridge-interface", "pod-interface-name-prefix",
+            ]
+            #expect(first.contains("--\(takesAnything.contains(setting.flag) ? "max-sets" : setting.flag)"))
+        }
+    }
+
+    @Test("Flags go before the file, and what is written reads back")
+    func file() throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "agent-program-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let (file, written) = (directory.appending(path: "a.yaml").path(), directory.appending(path: "b.yaml").path())
+        try """
+        apiVersion: needletail.io/v1alpha1
+        kind: AgentConfiguration
+        nodeName: from-the-file
+        limits: {sets: 1234, backends: 777}
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        #expect(try run(["--config", file, "--max-sets", "99", "--write-config-to", written]).code == 0)
+        let text = try String(contentsOfFile: written, encoding: .utf8)
+        for line in ["nodeName: \"from-the-file\"", "  sets: 99\n", "  backends: 777\n"] {
+            #expect(text.contains(line))
+        }
+        #expect(try run(["--config", written, "--write-config-to", "-"]).output == text)
+
+        try "apiVersion: needletail.io/v1alpha1\nkind: AgentConfiguration\nlimit: {}\n".write(
+            toFile: file, atomically: true, encoding: .utf8)
+        let refused = try run(["--config", file])
+        #expect(refused.code == 1)
+        #expect(refused.errors.contains("\(file):3:8: limit: there is no such key; did you mean limits?"))
+        #expect(try run(["--config", directory.appending(path: "none").path()]).errors.contains("No such file"))
+    }
+
     @Test(.enabled(if: geteuid() == 0, "needs root: gives a directory to somebody else"))
     func cleanupSaysThatItMayNotLook() throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "agent-program-\(UUID())")
@@ -120,6 +191,8 @@ import Testing
         let refused = try run(cleanup, as: user)
         #expect(refused.code == 1)
         #expect(refused.errors.contains("run this as root"))
+        // kube-proxy's way of saying it.
+        #expect(try run(["--cleanup", "--pin-directory", directory.path()]).output.contains("nothing to clean up"))
         let allowed = try run(cleanup)
         #expect(allowed.code == 0)
         #expect(allowed.output.contains("nothing to clean up"))

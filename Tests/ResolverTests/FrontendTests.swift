@@ -166,7 +166,7 @@ import Testing
         service.ports.append(ServicePort(name: "s", protocolName: "SCTP", port: 9))
         service.loadBalancerSourceRanges = ["198.18.0.0/16"]
         service.sessionAffinity = .clientIP(timeoutSeconds: 60)
-        #expect(resolve(service).problems.map(\.path) == ["spec.healthCheckNodePort", "spec.ports"])
+        #expect(resolve(service).problems.map(\.path) == ["spec.ports"])
     }
 
     /// Which sources are rewritten: section 2.5, with the node's own traffic left to its sockets.

@@ -10,10 +10,13 @@
 #include <linux/if_link.h>
 #include <linux/inet_diag.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/veth.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -35,6 +38,11 @@ int nt_netlink_send(int fd, const void *bytes, size_t length);
 // Receives one datagram that came from the kernel; those of other senders are thrown away.
 // -EMSGSIZE when it did not fit, -EAGAIN when there is none in time.
 ssize_t nt_netlink_receive(int fd, void *bytes, size_t capacity);
+
+// Whether a legacy iptables table (family AF_INET or AF_INET6, in the calling thread's network
+// namespace) has a chain of that name, made by a user. Returns 1 or 0. The kernel makes the table
+// if there is none: ask /proc/net/ip_tables_names or ip6_tables_names first.
+int nt_has_iptables_chain(int family, const char *table, const char *chain);
 
 // Moves the calling thread to a new network namespace.
 int nt_unshare_network(void);

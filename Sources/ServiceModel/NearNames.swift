@@ -1,7 +1,7 @@
 /// Names that a person may have meant.
-enum NearNames {
+package enum NearNames {
     /// Up to three of `names` within a few edits of `wanted`, the nearest first.
-    static func suggestions(for wanted: String, among names: some Sequence<String>) -> [String] {
+    package static func suggestions(for wanted: String, among names: some Sequence<String>) -> [String] {
         let limit = max(2, wanted.count / 4)
         return names.map { (distance(wanted, $0, atMost: limit), $0) }
             .filter { $0.0 <= limit }.sorted { $0 < $1 }.prefix(3).map(\.1)

@@ -1,0 +1,155 @@
+internal import Dataplane
+internal import KubernetesAPI
+internal import Logging
+internal import NetTypes
+internal import Observability
+internal import ServiceModel
+internal import Synchronization
+
+/// What others can see of the agent, and whom it tells: health, metrics, Events. Any thread may use it.
+final class Observation: Sendable {
+    /// What is counted as it happens.
+    let metrics = AgentMetrics()
+    /// Whether the datapath is in step.
+    let health: HealthState
+    /// The thread of all servers.
+    let thread = ServerThread()
+    private let source: ClusterSource?
+    private let logger: Logger
+    private let serviceServers: ServiceHealthServers
+    private let state = Mutex(State())
+
+    private struct State {
+        var isReady = false
+        var audit = MetricsSnapshot.Audit()
+        var flows: [FlowTable.Kind: Int]?
+    }
+
+    init(_ configuration: AgentConfiguration, source: ClusterSource?, _ logger: Logger) {
+        self.source = source
+        self.logger = logger
+        let health = HealthState(syncPeriod: configuration.syncPeriod, needsNode: source != nil)
+        self.health = health
+        serviceServers = ServiceHealthServers(on: thread, isProxyHealthy: { health.isHealthy }) { report in
+            guard let failure = report.failure else {
+                logger.info(
+                    "listening for health checks after all",
+                    metadata: ["service": "\(report.service)", "address": "\(report.address)"])
+                return
+            }
+            logger.error(
+                "cannot listen for health checks; it is tried again",
+                metadata: ["service": "\(report.service)", "reason": "\(failure)"])
+            // kube-proxy's words for it.
+            source?.events.record(
+                .warning, .service(report.service), reason: "FailedToStartServiceHealthcheck", action: "Listen",
+                note: "node \(configuration.nodeName): \(failure)")
+        }
+        health.describe { [weak self] in self?.details ?? HealthDetails() }
+    }
+
+    /// Something has changed that must be programmed.
+    func queued() {
+        health.queuedUpdate()
+        metrics.queued()
+    }
+
+    /// Everything that has changed is programmed.
+    func synced(_ record: SyncRecord) {
+        health.updated()
+        metrics.synced(record)
+        state.withLock { $0.isReady = true }
+    }
+
+    /// Serves these `healthCheckNodePort`s from now on.
+    func serve(_ checks: [UInt16: ServiceHealth], on addresses: ServiceHealthAddresses) {
+        serviceServers.reconcile(checks, on: addresses)
+    }
+
+    /// Whether everything that there was at the start has been programmed.
+    var isReady: Bool { state.withLock { $0.isReady } }
+
+    /// What audits have found.
+    var audit: MetricsSnapshot.Audit { state.withLock { $0.audit } }
+
+    /// The flow table, when it was last looked through; `nil` before that.
+    var flows: [FlowTable.Kind: Int]? { state.withLock { $0.flows } }
+
+    /// Notes a pass over the flow table.
+    func collected(_ pass: FlowTable.Pass, took duration: Duration) {
+        metrics.collectorPass.observe(duration)
+        metrics.collectorExpired.add(UInt64(pass.expired))
+        state.withLock { $0.flows = pass.kinds }
+    }
+
+    /// How many sockets there are for health checks of Services.
+    func serviceSockets() async -> (listening: Int, failed: Int) { await serviceServers.sockets() }
+
+    /// Closes everything.
+    func close() async {
+        serviceServers.close()
+        await thread.shutdown()
+    }
+
+    private var details: HealthDetails {
+        let audit = audit
+        return HealthDetails(
+            watches: (source?.status.watches ?? []).map {
+                HealthDetails.Watch(kind: $0.kind, age: $0.age, isHealthy: $0.isHealthy)
+            },
+            audit: audit.lastRun.map {
+                HealthDetails.Audit(
+                    lastRun: $0, differences: audit.lastDifferences, repaired: audit.lastDifferences)
+            })
+    }
+}
+
+extension SourceStatus {
+    /// A watch as it is told of.
+    struct Watch {
+        let kind: String
+        /// Since the server was last heard of.
+        let age: Duration?
+        /// Whether changes come as they happen.
+        let isHealthy: Bool
+        let phase: String
+        let figures: Kind
+    }
+
+    /// The server sends a bookmark each minute: who has heard nothing for longer than this may have missed changes
+    /// (kubernetes/kubernetes 56720).
+    private static let healthyAge = Duration.seconds(180)
+
+    var watches: [Watch] {
+        kinds.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, figures in
+            let age = figures.heard.map { $0.duration(to: .now) }
+            let isWatching = figures.phase == .watching
+            return Watch(
+                kind: kind.resource, age: age, isHealthy: isWatching && (age.map { $0 < Self.healthyAge } ?? false),
+                phase: figures.phase.name, figures: figures)
+        }
+    }
+}
+
+extension ObjectKind {
+    /// As it is in the API's paths.
+    fileprivate var resource: String {
+        switch self {
+        case .service: "services"
+        case .endpointSlice: "endpointslices"
+        case .node: "nodes"
+        case .serviceCIDR: "servicecidrs"
+        }
+    }
+}
+
+extension SourceStatus.Phase {
+    fileprivate var name: String {
+        switch self {
+        case .connecting: "connecting"
+        case .listing: "listing"
+        case .watching: "watching"
+        case .waiting: "waiting"
+        }
+    }
+}
