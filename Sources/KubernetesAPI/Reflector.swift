@@ -238,8 +238,9 @@ actor Reflector {
     /// An event of a watch.
     private func live(_ event: WatchEvent) throws -> CatalogEvent? {
         if case .failure(let status) = event { throw RequestError(status) }
+        let outcome = known.take(event)
         if case .bookmark = event { note { $0.bookmarks += 1 } }
-        switch known.take(event) {
+        switch outcome {
         case .tell(let change): return change
         case .stale:
             note { $0.stale += 1 }

@@ -46,6 +46,7 @@ struct RequestError: Error, CustomStringConvertible {
         case let error as ClusterError: self.init(.credentials, error.description)
         case let error as WireError: self.init(.malformed, error.description)
         case let error as APIStatus: self.init(error)
+        case HTTPParserError.invalidEOFState: self.init(.connection, "the connection was closed")
         case let error as HTTPParserError: self.init(.malformed, "no HTTP: \(error)")
         case let error as HTTPClientError: self.init(error)
         case let error as NIOSSLError: self.init(.tls, Self.text(error))
