@@ -139,7 +139,7 @@ import Testing
                 EndpointSlice(
                     name: ObjectName(namespace: "shop", name: "ports"), serviceName: "service-1", addressType: "IPv4",
                     endpoints: [Endpoint(addresses: ["198.18.0.1"])],
-                    ports: (1...20_000).map { EndpointPort(name: "port-\($0)", port: $0) })))
+                    ports: (1...20_000).map { (port: Int) in EndpointPort(name: "port-\(port)", port: port) })))
         try await follower.converge("by the watch")
         let second = try Follower(world, wire, timing: timing)
         try await second.converge("by the list")

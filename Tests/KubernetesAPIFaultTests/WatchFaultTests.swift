@@ -42,7 +42,7 @@ import Testing
         var random = SeededGenerator(seed: seed)
         for round in 1...2 {
             try world.change(5, round: 2 * round, &random)
-            try world.server.disturb(mishap.fault)
+            try world.server.disturb(nil, mishap.fault)
             try world.change(20, round: 2 * round + 1, &random)
             try await follower.converge("round \(round), seed \(seed)")
         }

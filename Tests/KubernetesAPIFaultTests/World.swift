@@ -1,4 +1,5 @@
 import APIStandIn
+import KubernetesAPI
 import ServiceModel
 import TestSupport
 import Testing
