@@ -27,10 +27,14 @@ final class Truth: Sendable {
         pasts.withLock { Set($0.values.compactMap { $0.states.last ?? nil }) }
     }
 
-    /// The objects that were there all the time, from before anybody followed.
+    /// The Services and EndpointSlices that were there all the time, from before anybody followed.
     var permanent: Set<ObjectID> {
         pasts.withLock { pasts in
-            Set(pasts.filter { $0.value.states.dropFirst().allSatisfy { $0 != nil } }.keys)
+            let permanent = pasts.filter { id, past in
+                let isNeeded = id.kind == .service || id.kind == .endpointSlice
+                return isNeeded && past.states.count > 1 && past.states.dropFirst().allSatisfy { $0 != nil }
+            }
+            return Set(permanent.keys)
         }
     }
 
