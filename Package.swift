@@ -15,7 +15,6 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPCompression = Target.Dependency.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
@@ -51,7 +50,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -134,15 +132,17 @@ let package = Package(
         target(
             "Benchmark",
             [
-                "BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
-                "CBPFObjects",
+                "BPF", "Dataplane", "KubernetesWire", "Planning", "Resolver", "ServiceModel", "NetTypes",
+                "NeedletailABI", "BenchABI", "CBPFObjects",
             ]),
         .executableTarget(
             name: "needletail-bench",
-            dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            dependencies: ["Benchmark", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", argumentParser],
             swiftSettings: settings),
 
-        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI", "TestSupport"]),
+        tests(
+            "Benchmark",
+            ["Benchmark", "BPF", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", "TestSupport"]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
@@ -227,7 +227,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
-        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport", nioCore, yams]),
         tests(
             "Dataplane",
             [

@@ -24,6 +24,8 @@ public struct Setting: Sendable {
     public let shape: SettingShape
     /// What stands for a value in help.
     public let placeholder: String
+    /// The value when nobody says anything.
+    public let initial: String?
     private let read: @Sendable (String) throws -> @Sendable (inout Settings) -> Void
     private let write: @Sendable (Settings) -> String?
 
@@ -41,6 +43,7 @@ public struct Setting: Sendable {
             return { $0[keyPath: path] = value }
         }
         write = { codec.write($0[keyPath: path]) }
+        initial = write(Self.untouched)
     }
 
     /// One that nobody has to say. `absent` is the text for that, if there is one.
@@ -62,8 +65,8 @@ public struct Setting: Sendable {
     /// The value, as it would be written; `nil` when there is none.
     public func text(in settings: Settings) -> String? { write(settings) }
 
-    /// The value when nobody says anything.
-    public var initial: String? { text(in: Settings()) }
+    // Made once: ArgumentParser makes the declarations of all flags again and again.
+    private static let untouched = Settings()
 }
 
 /// What a flag does to settings that a file has given, or nobody.

@@ -7,8 +7,8 @@ internal import ServiceModel
 
 /// Reads the control plane's maps back, and performs the writes of a plan on them.
 public struct KernelMaps: ~Copyable {
-    private let maps: DatapathMaps
-    private var builder = MaglevBuilder()
+    let maps: DatapathMaps
+    var builder = MaglevBuilder()
     private let tableBuilt: @Sendable (Duration) -> Void
 
     /// Works on these maps. `tableBuilt` is told how long each Maglev table took.
@@ -231,7 +231,7 @@ public struct KernelMaps: ~Copyable {
     }
 
     /// Where in an extent the list of members begins.
-    private static func firstMember(slots: UInt32) -> Int {
+    static func firstMember(slots: UInt32) -> Int {
         SetRecord.lines(for: Int(slots)) * Int(NT_SLOTS_PER_LINE)
     }
 

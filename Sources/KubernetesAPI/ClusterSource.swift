@@ -24,6 +24,8 @@ public final class ClusterSource: Sendable {
     private let logger: Logger
     private let nodeName: String
     private let state = Mutex(State())
+    /// Told when there is nothing to wait for but the Node.
+    private let ready = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     private typealias Maker = @Sendable (@escaping @Sendable (Reflector.Delivery) -> Void) -> Reflector
 
@@ -110,6 +112,7 @@ public final class ClusterSource: Sendable {
     private func take(_ delivery: Reflector.Delivery, _ continuation: AsyncStream<ObjectBatch>.Continuation) {
         state.withLock { state in
             if delivery.isSynced { state.complete.insert(delivery.kind) }
+            if Self.needed.isSubset(of: state.complete) { ready.continuation.yield() }
             if delivery.kind == .node, !state.isNodeKnown {
                 state.isNodeKnown = delivery.events.contains { if case .upsert = $0 { true } else { false } }
             }
@@ -135,18 +138,8 @@ public final class ClusterSource: Sendable {
 
     /// Tells `synced` without the Node when it has been waited for long enough.
     private func waitForNode(_ continuation: AsyncStream<ObjectBatch>.Continuation) async {
-        let pause = Duration.milliseconds(100)
-        var since: ContinuousClock.Instant?
-        while !Task.isCancelled {
-            let (isSynced, isWaiting) = state.withLock { ($0.synced != nil, Self.needed.isSubset(of: $0.complete)) }
-            guard !isSynced else { return }
-            if isWaiting {
-                let begun = since ?? .now
-                since = begun
-                if ContinuousClock.now - begun >= transport.timing.node { break }
-            }
-            try? await Task.sleep(for: pause)
-        }
+        for await _ in ready.stream { break }
+        try? await Task.sleep(for: transport.timing.node)
         guard !Task.isCancelled else { return }
         let isLate = state.withLock { state in
             guard state.synced == nil else { return false }

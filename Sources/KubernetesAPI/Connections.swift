@@ -12,6 +12,12 @@ final class Connections: Sendable {
         let client: HTTPClient
         let presented: Credentials.Presented
         let sources: [[UInt8]]
+        private let hasAnswered = Atomic(false)
+
+        /// Whether the server has ever answered by it.
+        var isProven: Bool { hasAnswered.load(ordering: .relaxed) }
+
+        func answered() { hasAnswered.store(true, ordering: .relaxed) }
 
         init(_ client: HTTPClient, _ presented: Credentials.Presented, _ sources: [[UInt8]]) {
             self.client = client
@@ -61,8 +67,10 @@ final class Connections: Sendable {
         return next
     }
 
-    /// New requests are not made on a connection that has fallen silent: with HTTP/2 it would be all of them.
+    /// New requests are not made on connections that have fallen silent or broken, which with HTTP/2 are those of all
+    /// requests. A client that never got through has none.
     func retire(_ generation: Generation) {
+        guard generation.isProven else { return }
         // Released outside the lock, as it may be the last reference.
         let retired = current.withLock { current -> Generation? in
             guard current === generation else { return nil }

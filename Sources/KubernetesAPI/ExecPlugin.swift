@@ -93,9 +93,15 @@ struct ExecPlugin: Sendable, Hashable {
         var variables: [Environment.Key: String?] = [:]
         for (name, value) in environment { variables[Environment.Key(rawValue: name) ?? ""] = value }
         variables["KUBERNETES_EXEC_INFO"] = info.text
+        // What it has started itself ends with it, and does not hold its output open.
+        var options = PlatformOptions()
+        options.createSession = true
+        options.teardownSequence = [
+            .send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .seconds(1))
+        ]
         let command = Configuration(
             executable: self.command.contains("/") ? .path(FilePath(self.command)) : .name(self.command),
-            arguments: Arguments(arguments), environment: .inherit.updating(variables))
+            arguments: Arguments(arguments), environment: .inherit.updating(variables), platformOptions: options)
         let result: Result<Credential, ClusterError>
         do {
             result = try await withThrowingTaskGroup(of: Result<Credential, ClusterError>.self) { group in

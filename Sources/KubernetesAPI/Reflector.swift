@@ -301,16 +301,17 @@ actor Reflector {
     /// Decides what to do after a failure. Returns how long to wait before; `nil`: not at all.
     private func settle(_ error: RequestError) -> Duration? {
         let now = ContinuousClock.now
-        // Again and again is not at once.
-        let isRested = backoff.isRested(at: now)
+        let wasWatch = isSettled
+        let wasRested = backoff.isRested(at: now)
         note { $0.failures[error.failure, default: 0] += 1 }
-        let isRemedied = isSettled ? remedyWatch(error) : remedyList(error)
-        if watched.isOptional, !isSettled, error.failure == .absent || error.failure == .forbidden {
+        let isRemedied = wasWatch ? remedyWatch(error) : remedyList(error)
+        if watched.isOptional, error.failure == .absent || error.failure == .forbidden {
             problems.absent(watched.kind, error.description)
             return wait(timing.absent, error, now)
         }
         let pause = backoff.pause(at: now, random: .random(in: 0...1))
-        if isRemedied, isRested || !isSettled { return nil }
+        // A list has few remedies, each tried once. Versions may expire again and again, which is not to be at once.
+        if isRemedied, wasRested || !wasWatch { return nil }
         problems.failed(watched.kind, error)
         return wait(max(pause, error.retryAfter ?? .zero), error, now)
     }

@@ -83,7 +83,9 @@ final class Transport: Sendable {
     ) async throws -> Result {
         if request.isLimited { try await limiter.wait() }
         let generation = try connections.generation(presented)
-        let watchdog = Watchdog(answer: timing.answer, silence: silence, deadline: deadline)
+        let watchdog = Watchdog(
+            interval: min(timing.listPause, timing.silence), answer: timing.answer, silence: silence, deadline: deadline
+        )
         do {
             return try await withThrowingTaskGroup(of: Result?.self) { group in
                 group.addTask {
@@ -99,10 +101,11 @@ final class Transport: Sendable {
                 }
                 throw CancellationError()
             }
-        } catch let error as RequestError where error.failure == .silence || error.failure == .timeout {
-            connections.retire(generation)
-            throw error
         } catch {
+            switch RequestError(error).failure {
+            case .silence, .timeout, .connection: if !Task.isCancelled { connections.retire(generation) }
+            default: break
+            }
             throw error
         }
     }
@@ -122,6 +125,7 @@ final class Transport: Sendable {
         }
         count(request, "\(response.status.code)", begun)
         watchdog.heard()
+        generation.answered()
         guard (200..<300).contains(response.status.code) else { throw try await failure(response) }
         let type = response.headers.first(name: "content-type") ?? ""
         guard let format = WireFormat(contentType: type) else {

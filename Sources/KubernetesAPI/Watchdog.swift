@@ -12,13 +12,16 @@ final class Watchdog: Sendable {
         var hasAnswer = false
     }
 
+    private let interval: Duration
     private let state: Mutex<State>
 
     /// - Parameters:
+    ///   - interval: How often to look, at least.
     ///   - answer: How long the head of the answer may take.
     ///   - silence: How long the body may pause.
     ///   - deadline: How long the whole may take.
-    init(answer: Duration, silence: Duration, deadline: Duration?) {
+    init(interval: Duration, answer: Duration, silence: Duration, deadline: Duration?) {
+        self.interval = interval
         let now = ContinuousClock.now
         state = Mutex(State(heard: now, patience: answer, silence: silence, deadline: deadline.map { now + $0 }))
     }
@@ -56,8 +59,8 @@ final class Watchdog: Sendable {
                     ? RequestError(.silence, "silent for \(state.patience): the connection is taken for dead")
                     : RequestError(.timeout, "no answer in time")
             }
-            // Not longer than a silence, for the head of the answer may come any time.
-            try await Task.sleep(until: min(silent, now + state.silence, state.deadline ?? silent), clock: .continuous)
+            // What the head of the answer, or the end of a list, changes may be sooner than what was to be waited for.
+            try await Task.sleep(until: min(silent, now + interval, state.deadline ?? silent), clock: .continuous)
         }
     }
 }

@@ -1,15 +1,18 @@
 import Subprocess
 
-/// A certificate authority, a server's certificate for 127.0.0.1 and api.example, and clients', made by `openssl`.
+/// A certificate authority, a server's certificates for 127.0.0.1 (`server`) and for api.example (`named`), and clients',
+/// made by `openssl`.
 struct Certificates: Sendable {
     let directory: TemporaryDirectory
 
     init(_ directory: TemporaryDirectory) async throws {
         self.directory = directory
         try await authority("ca")
-        directory.write("server.ext", "subjectAltName=IP:127.0.0.1,DNS:api.example\n")
-        try await key("server", kind: "ec")
-        try await sign("server", by: "ca", extensions: "server.ext")
+        for (name, subject) in [("server", "IP:127.0.0.1"), ("named", "DNS:api.example")] {
+            directory.write("\(name).ext", "subjectAltName=\(subject)\n")
+            try await key(name, kind: "ec")
+            try await sign(name, by: "ca", extensions: "\(name).ext")
+        }
     }
 
     func path(_ name: String) -> String { "\(directory.path)/\(name)" }

@@ -156,7 +156,8 @@ import Testing
 
     @Test func aPluginThatHangsIsEnded() async throws {
         try await TemporaryDirectory.with { directory in
-            let credentials = Credentials(.plugin(try plugin(directory, "exec sleep 600")), timeout: .milliseconds(200))
+            let credentials = Credentials(
+                .plugin(try plugin(directory, "sleep 600\necho")), timeout: .milliseconds(200))
             let error = await #expect(throws: ClusterError.self) { try await credentials.present() }
             #expect(error?.message.contains("did not end") == true)
         }

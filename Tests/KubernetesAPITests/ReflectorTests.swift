@@ -143,6 +143,26 @@ private struct Run: Sendable {
         }
     }
 
+    @Test func versionsThatExpireAgainAndAgainArePausedFor() async throws {
+        var timing = ClusterTiming.quick
+        timing.firstBackoff = .seconds(3600)
+        timing.longestBackoff = .seconds(3600)
+        try await Run.with(
+            [
+                initial, .watch([Wire.expired()]),
+                .watch([Wire.added(Wire.service("c", 15)), Wire.bookmark(20, ends: true)]), .watch([Wire.expired()]),
+            ], timing: timing
+        ) { run async throws in
+            #expect(
+                await eventually {
+                    if case .waiting(let until, _) = run.status.phase { until > .now + .seconds(1800) } else { false }
+                })
+            #expect(run.held == ["c": 80], "the first time a list follows at once")
+            #expect(run.collection.queries.count == 4)
+            #expect(run.status.failures == [.expired: 2])
+        }
+    }
+
     @Test func aVersionAheadOfTheServerIsGivenUp() async throws {
         try await Run.with([
             .status(422), .list(1000, [Wire.service("a", 900)]), .watch([Wire.expired()]),
