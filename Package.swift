@@ -15,9 +15,9 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPCompression = Target.Dependency.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
 let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -45,10 +45,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -94,8 +94,8 @@ let package = Package(
         target(
             "KubernetesAPI",
             [
-                "KubernetesWire", "ServiceModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
-                subprocess, yams,
+                "KubernetesWire", "Manifests", "ServiceModel", "NetTypes", asyncHTTPClient, logging, nioCore, nioHTTP1,
+                nioHTTPCompression, nioPosix, nioSSL, subprocess, systemPackage,
             ]),
         // Health, metrics: what others look at.
         target("Observability", ["ServiceModel", "NetTypes", nioCore, nioHTTP1, nioPosix]),
@@ -131,15 +131,17 @@ let package = Package(
         target(
             "Benchmark",
             [
-                "BPF", "Dataplane", "Planning", "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI",
-                "CBPFObjects",
+                "BPF", "Dataplane", "KubernetesWire", "Planning", "Resolver", "ServiceModel", "NetTypes",
+                "NeedletailABI", "BenchABI", "CBPFObjects",
             ]),
         .executableTarget(
             name: "needletail-bench",
-            dependencies: ["Benchmark", "Dataplane", "NetTypes", "NeedletailABI", argumentParser],
+            dependencies: ["Benchmark", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", argumentParser],
             swiftSettings: settings),
 
-        tests("Benchmark", ["Benchmark", "BPF", "Dataplane", "NetTypes", "NeedletailABI", "TestSupport"]),
+        tests(
+            "Benchmark",
+            ["Benchmark", "BPF", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", "TestSupport"]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
@@ -194,6 +196,12 @@ let package = Package(
             name: "AgentProgramTests", dependencies: ["needletail-agent", "AgentSettings"], swiftSettings: settings),
         tests("Resolver", ["Resolver", "ServiceModel", "NetTypes", "TestSupport"]),
         tests("Manifests", ["Manifests", "ServiceModel", "NetTypes"]),
+        tests(
+            "KubernetesAPI",
+            [
+                "KubernetesAPI", "KubernetesWire", "ServiceModel", logging, nioCore, nioHTTP1, nioPosix, nioSSL,
+                subprocess,
+            ]),
         tests("ServiceModel", ["ServiceModel", "NetTypes"]),
         tests(
             "KubernetesWire", ["KubernetesWire", "Manifests", "ServiceModel", "NetTypes", "TestSupport"],
@@ -206,7 +214,7 @@ let package = Package(
                 "ServiceModel", "NetTypes", "NeedletailABI",
             ]),
         tests("PacketKit", ["PacketKit", "NetTypes"]),
-        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport"]),
+        tests("Observability", ["Observability", "ServiceModel", "NetTypes", "TestSupport", nioCore, yams]),
         tests(
             "Dataplane",
             [

@@ -10,6 +10,7 @@
 #include "select.h"
 #include "store.h"
 
+/* By which kind of device the packet comes. */
 static __always_inline enum nt_scope scope_of(const __u32 program)
 {
 	return program == NT_PROGRAM_WORKLOAD_INGRESS ? NT_SCOPE_INTERNAL : NT_SCOPE_EXTERNAL;
@@ -60,18 +61,43 @@ static __always_inline bool flooded(struct scratch *work, __u32 now)
 	return ++work->flood_count > nt_config.new_flow_limit;
 }
 
+static __always_inline bool in_cidr4(const struct nt_cidr4 *cidr, const struct nt_addr *addr)
+{
+	return (cidr->mask | cidr->addr) && (bpf_ntohl(addr->w[0]) & cidr->mask) == cidr->addr;
+}
+
+static __always_inline bool in_cidr6(const struct nt_cidr6 *cidr, const struct nt_addr *addr)
+{
+	__u64 high = pair(addr->w[0], addr->w[1]), low = pair(addr->w[2], addr->w[3]);
+
+	return (cidr->mask[0] | cidr->addr[0]) && (high & cidr->mask[0]) == cidr->addr[0] &&
+	       (low & cidr->mask[1]) == cidr->addr[1];
+}
+
+/* Whether the cluster's pods have this address, though it comes from outside (nt_node). */
+static __always_inline bool pods_contain(const struct nt_addr *addr, const bool v6)
+{
+	struct nt_node *node = bpf_map_lookup_elem(&nt_node, &zero);
+
+	if (!node)
+		return false;
+	return v6 ? in_cidr6(&node->pods6, addr) : in_cidr4(&node->pods4, addr);
+}
+
 /*
  * How the flow gets to its backend: whether its source becomes this node's, or it is encapsulated,
  * and by which path it leaves then. 0, or the reason not to forward it; NT_PASS_TO_TC if this
  * program cannot send it on.
  */
 static __always_inline int masquerade(void *ctx, const struct packet *pkt,
-				      const struct frontend *frontend, struct scratch *work,
-				      struct decision *decision, const __u32 program, const bool v6)
+				      const struct frontend *frontend, const enum nt_scope scope,
+				      struct scratch *work, struct decision *decision,
+				      const __u32 program, const bool v6)
 {
+	/* A matter of the way back, whatever the scope. */
 	const bool external = scope_of(program) == NT_SCOPE_EXTERNAL;
-	const __u32 flag =
-	    external ? NT_FRONTEND_MASQUERADE_EXTERNAL : NT_FRONTEND_MASQUERADE_INTERNAL;
+	__u32 flag = scope == NT_SCOPE_EXTERNAL ? NT_FRONTEND_MASQUERADE_EXTERNAL
+						: NT_FRONTEND_MASQUERADE_INTERNAL;
 	bool hairpin = same_address(decision->to.dst.w, pkt->tuple.src.w, v6);
 	bool wanted = frontend->flags & flag || hairpin;
 	bool direct = external && frontend->flags & NT_FRONTEND_DSR;
@@ -216,15 +242,44 @@ static __always_inline int encapsulate(void *ctx, struct packet *pkt, struct nt_
 		  : encapsulate4_skb(ctx, pkt, path, to, service);
 }
 
-/* The first packet of a flow; or of another, when the one it had could no longer be used. */
-static __always_inline int new_flow(void *ctx, struct packet *pkt, struct frontend *frontend,
-				    bool reselected, const __u32 program, const bool v6)
+/* Notes for a trace which frontend was found, and what it says of a scope. */
+static __always_inline void trace_frontend(const struct frontend *frontend,
+					   const enum nt_scope scope)
+{
+	struct nt_trace *record = trace();
+
+	if (!record)
+		return;
+	record->flags |= NT_TRACE_FRONTEND;
+	record->service = frontend->service;
+	record->set = frontend->set;
+	record->scope = scope;
+	record->refusal = frontend->refusal;
+	record->frontend_flags = frontend->flags;
+}
+
+/* The first packet of a flow to `work->frontend`; or of another, when the one it had could no
+ * longer be used. */
+static __always_inline int new_flow(void *ctx, struct packet *pkt, bool reselected,
+				    const __u32 program, const bool v6)
 {
 	struct scratch *work = scratch();
+	enum nt_scope scope = scope_of(program);
+	struct frontend *frontend;
 	struct decision *decision;
 	struct nt_trace *record;
 	int err, verdict;
 
+	if (!work)
+		return packet_drop(program);
+	frontend = &work->frontend;
+	/* What came encapsulated has its backend. */
+	if (scope == NT_SCOPE_EXTERNAL && !pkt->backend && pods_contain(&pkt->tuple.src, v6)) {
+		scope = NT_SCOPE_INTERNAL;
+		if (frontend_find(&pkt->tuple, scope, work, program, v6) != FOUND)
+			return drop(&pkt->tuple, NT_DROP_RACE, 0, program, v6);
+		trace_frontend(frontend, scope);
+	}
 	if (frontend->flags & NT_FRONTEND_RETIRED) {
 		count(program, NT_PASS_RETIRED);
 		return packet_pass(program);
@@ -238,15 +293,13 @@ static __always_inline int new_flow(void *ctx, struct packet *pkt, struct fronte
 				    program, v6);
 		return refuse(ctx, pkt, NT_DROP_NO_ENDPOINTS, frontend->service, program, v6);
 	}
-	if (!work)
-		return packet_drop(program);
 	decision = &work->decision;
 	__builtin_memset(decision, 0, sizeof(*decision));
 	decision->facts.service = frontend->service;
 	decision->facts.created = tick();
 	err = v6 ? choose6(pkt, frontend, decision) : choose4(pkt, frontend, decision);
 	if (!err)
-		err = masquerade(ctx, pkt, frontend, work, decision, program, v6);
+		err = masquerade(ctx, pkt, frontend, scope, work, decision, program, v6);
 	if (err == NT_PASS_TO_TC) {
 		count(program, NT_PASS_TO_TC);
 		return packet_pass(program);
@@ -360,6 +413,29 @@ static __always_inline void remove_reverse(const struct packet *pkt, const struc
 }
 
 /*
+ * Whether replies to this flow are another one's by now: the LRU has evicted its reply entry, and
+ * the other was given the tuple. Going on, both would be one connection to the backend. Looked for
+ * when the flow is touched, once a tick.
+ */
+static __always_inline bool reply_taken(const struct nt_flow *flow, const struct packet *pkt,
+					const struct found *found, struct scratch *work,
+					const bool v6)
+{
+	struct flow_facts ignored;
+	struct nt_flow *peer;
+
+	/* Without a backend it is an entry that changes nothing, see pass_answer. */
+	if (flow->seen == tick() || found->facts.flags & NT_FLOW_DSR || !found->facts.backend)
+		return false;
+	reverse_tuple(&work->wire, &found->to);
+	reverse_tuple(&work->to, &pkt->tuple);
+	flow_key(&work->key, &work->wire, NT_REVERSE, v6);
+	peer = flow_find(&work->key, v6);
+	return peer && !flow_leads_to(peer, &work->to, v6) &&
+	       flow_read(peer, &work->wire, NT_REVERSE, &work->other_to, &ignored, v6);
+}
+
+/*
  * A packet of an established flow that is sent on, either way: its path first, then what may keep
  * it from being sent, and only then is anything changed.
  */
@@ -449,22 +525,8 @@ static __always_inline bool in_service_cidr(const struct nt_node *node, const st
 					    const bool v6)
 {
 	for (__u32 i = 0; i < NT_SERVICE_CIDRS; i++) {
-		if (v6) {
-			const struct nt_cidr6 *cidr = &node->cidr6[i];
-			__u64 high = pair(addr->w[0], addr->w[1]),
-			      low = pair(addr->w[2], addr->w[3]);
-
-			if ((cidr->mask[0] | cidr->addr[0]) &&
-			    (high & cidr->mask[0]) == cidr->addr[0] &&
-			    (low & cidr->mask[1]) == cidr->addr[1])
-				return true;
-		} else {
-			const struct nt_cidr4 *cidr = &node->cidr4[i];
-
-			if ((cidr->mask | cidr->addr) &&
-			    (bpf_ntohl(addr->w[0]) & cidr->mask) == cidr->addr)
-				return true;
-		}
+		if (v6 ? in_cidr6(&node->cidr6[i], addr) : in_cidr4(&node->cidr4[i], addr))
+			return true;
 	}
 	return false;
 }
@@ -526,20 +588,18 @@ static __always_inline int echo(void *ctx, const struct packet *pkt, const __u32
 }
 
 /* Global functions, so that each is verified once, by itself, and not for each way to get there. */
-#define COLD(suffix, context, program, v6)                                                     \
-	__noinline int new_flow##suffix(struct context *ctx, struct packet *pkt,               \
-					struct frontend *frontend, int reselected)             \
-	{                                                                                      \
-		return pkt && frontend ? new_flow(ctx, pkt, frontend, reselected, program, v6) \
-				       : packet_drop(program);                                 \
-	}                                                                                      \
-	__noinline int near_frontend##suffix(struct context *ctx, struct packet *pkt)          \
-	{                                                                                      \
-		return pkt ? near_frontend(ctx, pkt, program, v6) : packet_drop(program);      \
-	}                                                                                      \
-	__noinline int echo##suffix(struct context *ctx, struct packet *pkt)                   \
-	{                                                                                      \
-		return pkt ? echo(ctx, pkt, program, v6) : packet_drop(program);               \
+#define COLD(suffix, context, program, v6)                                                       \
+	__noinline int new_flow##suffix(struct context *ctx, struct packet *pkt, int reselected) \
+	{                                                                                        \
+		return pkt ? new_flow(ctx, pkt, reselected, program, v6) : packet_drop(program); \
+	}                                                                                        \
+	__noinline int near_frontend##suffix(struct context *ctx, struct packet *pkt)            \
+	{                                                                                        \
+		return pkt ? near_frontend(ctx, pkt, program, v6) : packet_drop(program);        \
+	}                                                                                        \
+	__noinline int echo##suffix(struct context *ctx, struct packet *pkt)                     \
+	{                                                                                        \
+		return pkt ? echo(ctx, pkt, program, v6) : packet_drop(program);                 \
 	}
 
 COLD(4_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, false)
@@ -580,7 +640,6 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 				   const __u32 program, const bool v6)
 {
 	struct found *found = &work->found;
-	struct nt_trace *record = trace();
 	struct frontend *frontend = &work->frontend;
 	struct nt_flow *flow;
 	bool reselected = false;
@@ -594,17 +653,12 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 	}
 	if (gather_fragments(ctx, pkt, &verdict, program))
 		return verdict;
-	if (record) {
-		record->flags |= NT_TRACE_FRONTEND;
-		record->service = frontend->service;
-		record->set = frontend->set;
-		record->scope = scope_of(program);
-		record->refusal = frontend->refusal;
-		record->frontend_flags = frontend->flags;
-	}
+	trace_frontend(frontend, scope_of(program));
 	flow = flow_of(&pkt->tuple, NT_FORWARD, found, v6);
 	if (flow) {
-		if (flow_usable(pkt, &found->facts, frontend)) {
+		bool taken = reply_taken(flow, pkt, found, work, v6);
+
+		if (!taken && flow_usable(pkt, &found->facts, frontend)) {
 			trace_flow(&found->facts, NT_TRACE_FLOW);
 			if (!found->facts.backend) { /* see pass_answer */
 				if (!nt_config.tracing)
@@ -619,13 +673,15 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 						  NT_FORWARD, program, v6);
 		}
 		trace_flow(&found->facts, NT_TRACE_FLOW_UNUSABLE);
+		if (taken)
+			count(program, NT_FLOW_REPLY_TAKEN);
 		remove_reverse(pkt, &found->to, work, v6);
 		flow_remove(&found->key, v6);
 		reselected = true;
 	}
 	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		return pass_answer(pkt, program, v6);
-	return CALL_COLD(new_flow, program, v6, ctx, pkt, frontend, reselected);
+	return CALL_COLD(new_flow, program, v6, ctx, pkt, reselected);
 }
 
 /* Backend to client: needs the flow alone, so a reply outlives its Service. */

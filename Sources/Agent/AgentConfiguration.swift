@@ -3,6 +3,7 @@ public import KubernetesAPI
 public import NetTypes
 public import Netlink
 public import Resolver
+internal import ServiceModel
 
 /// Where Services and their endpoints come from.
 public enum ObjectSource: Sendable, Hashable {
@@ -31,6 +32,21 @@ public enum LocalDetection: Sendable, Hashable {
     case clusterCIDR([CIDR])
     /// Those with addresses in the `podCIDRs` of the Node object.
     case nodeCIDR
+}
+
+extension LocalDetection {
+    /// By family, the prefix whose addresses count as pods behind external devices too; as for kube-proxy, the first of
+    /// each family. By `podCIDRs` none until the Node object has some; they are followed, where kube-proxy ends when they
+    /// change (service semantics 3.4).
+    func prefixes(_ node: Node?) -> [IPFamily: CIDR] {
+        let prefixes =
+            switch self {
+            case .workloadDevices: [CIDR]()
+            case .clusterCIDR(let prefixes): prefixes
+            case .nodeCIDR: (node?.podCIDRs ?? []).compactMap { CIDR($0) }
+            }
+        return Dictionary(prefixes.map { ($0.family, $0) }) { first, _ in first }
+    }
 }
 
 /// What the agent does when it finds kube-proxy, or its rules, on the node.

@@ -27,6 +27,7 @@ public struct AgentService: ServiceLifecycle.Service {
     ///
     /// - Throws: what keeps it from starting: `DatapathError`, `BPFError` with the kernel's log, `NetlinkError`.
     public func run() async throws {
+        try refuseBesideKubeProxy()
         try configuration.pins.create()
         let lock = try AgentLock(configuration.pins)
         let nodeLock = try NodeLock()
@@ -63,6 +64,11 @@ public struct AgentService: ServiceLifecycle.Service {
                 }
             }
             group.addTask { await pinTraceTwins() }
+            if let watcher = kubeProxyWatcher() {
+                group.addTask {
+                    repeat { await watcher.look() } while (try? await Task.sleep(for: .seconds(60))) != nil
+                }
+            }
             group.addTask { for await batch in objects { inbox.put(.objects(batch)) } }
             group.addTask { for await event in monitor.events { inbox.put(.network(event)) } }
             group.addTask {
@@ -173,6 +179,18 @@ public struct AgentService: ServiceLifecycle.Service {
             }
             continuation.onTermination = { _ in task.cancel() }
         }
+    }
+
+    private func refuseBesideKubeProxy() throws {
+        guard configuration.kubeProxyPolicy == .refuse else { return }
+        let findings = KubeProxyDetector().findings()
+        if !findings.isEmpty { throw KubeProxyPresent(findings: findings) }
+    }
+
+    private func kubeProxyWatcher() -> KubeProxyWatcher? {
+        guard configuration.kubeProxyPolicy != .ignore else { return nil }
+        let own = [configuration.healthBindAddress, configuration.metricsBindAddress]
+        return KubeProxyWatcher(ownPorts: Set(own.compactMap { try? ListenAddress($0).port }), logger)
     }
 
     /// Those of health and metrics, where they are wanted.

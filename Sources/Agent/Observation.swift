@@ -72,6 +72,23 @@ final class Observation: Sendable {
     /// What audits have found.
     var audit: MetricsSnapshot.Audit { state.withLock { $0.audit } }
 
+    /// Notes entries that differed, and were put right.
+    func audited(_ differences: Int) {
+        state.withLock {
+            $0.audit.differences += UInt64(differences)
+            $0.audit.repairs += UInt64(differences)
+        }
+    }
+
+    /// Notes that everything has been looked through, and what differed meanwhile.
+    func finishedAudit(_ differences: Int) {
+        state.withLock {
+            $0.audit.runs += 1
+            $0.audit.lastDifferences = differences
+            $0.audit.lastRun = .now
+        }
+    }
+
     /// The flow table, when it was last looked through; `nil` before that.
     var flows: [FlowTable.Kind: Int]? { state.withLock { $0.flows } }
 
@@ -97,9 +114,9 @@ final class Observation: Sendable {
             watches: (source?.status.watches ?? []).map {
                 HealthDetails.Watch(kind: $0.kind, age: $0.age, isHealthy: $0.isHealthy)
             },
+            // What cannot be put right is no finished audit.
             audit: audit.lastRun.map {
-                HealthDetails.Audit(
-                    lastRun: $0, differences: audit.lastDifferences, repaired: audit.lastDifferences)
+                HealthDetails.Audit(lastRun: $0, differences: audit.lastDifferences, repaired: audit.lastDifferences)
             })
     }
 }

@@ -50,6 +50,7 @@ actor Reconciler {
     private let observation: Observation
     private var waiting: WaitingChanges
     private var roll = ServiceRoll()
+    private var auditor: MapAuditor
     /// Something changed, or a sync failed, since the last one that succeeded.
     private var isDirty = true
     /// Every manifest has been read once. Until then, what an earlier agent programmed and nobody asks for now is kept:
@@ -86,12 +87,13 @@ actor Reconciler {
         self.logger = logger
         self.end = end
         waiting = WaitingChanges(started: Int64(NodeRecord.now()))
+        auditor = MapAuditor(every: configuration.auditInterval, observation, logger)
         resolver = Resolver(options: configuration.resolver)
         devices = Devices(
             configuration, Attachments(datapath, pins: configuration.pins, options: configuration.attachment),
             try DeviceTable(datapath.maps), logger)
         node = try datapath.maps.nodeState()
-        kernelMaps = KernelMaps(datapath.maps)
+        kernelMaps = KernelMaps(datapath.maps) { observation.metrics.maglevBuild.observe($0) }
         planner = try Planner(kernelMaps.read())
         context = NodeContext(nodeName: configuration.nodeName)
         meta = NodeRecord.starting(configuration)
@@ -135,6 +137,7 @@ actor Reconciler {
                 devices.retry()
                 hooks.retry()
                 journal.summarize(logger)
+                audit()
             }
         }
         if isDirty {
@@ -162,6 +165,7 @@ actor Reconciler {
                 clusterIPs: bounds.flatMap { [$0.lowerBound, $0.upperBound] }, serviceCIDRs: serviceCIDRs)
         }
         state.addresses = addresses
+        state.podPrefixes = configuration.localDetection.prefixes(catalog.nodes[configuration.nodeName])
         guard state != node else { return }
         try datapath.maps.store(state)
         node = state
@@ -221,7 +225,10 @@ actor Reconciler {
 
     private func updateContext() {
         let node = catalog.nodes[configuration.nodeName]
-        let addresses = ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) }
+        // An address that the configuration names comes before those of the Node object.
+        let addresses =
+            (configuration.nodeAddress.map { [$0] } ?? [])
+            + ((node?.internalIPs ?? []) + (node?.externalIPs ?? [])).compactMap { IPAddress($0) }
         let updated = NodeContext(
             nodeName: configuration.nodeName, zone: node?.zone, nodePortAddresses: nodePortAddresses(addresses),
             nodeAddresses: addresses)
@@ -300,6 +307,18 @@ actor Reconciler {
                 "sync failed; the maps keep what they have, and it is tried again", metadata: ["reason": "\(error)"])
             observation.metrics.syncFailures.add()
             try? noteSync(failed: true)
+        }
+    }
+
+    /// Looks for what somebody else has changed in the maps.
+    private func audit() {
+        guard catalog.isSynced, isPlannerCurrent, !isDirty else { return }
+        do {
+            try auditor.tick(&kernelMaps, planner)
+        } catch {
+            logger.error("the audit of the maps failed; they are read anew", metadata: ["reason": "\(error)"])
+            isPlannerCurrent = false
+            isDirty = true
         }
     }
 

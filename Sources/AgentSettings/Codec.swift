@@ -275,6 +275,7 @@ extension Codec<[CIDR]> {
             guard Set(prefixes.map(\.family)).count == prefixes.count else {
                 throw InvalidValue("one prefix of each family at most")
             }
+            guard prefixes.allSatisfy({ $0.length > 0 }) else { throw InvalidValue("not everybody is a pod") }
         }
     }
 }

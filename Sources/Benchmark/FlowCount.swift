@@ -59,7 +59,7 @@ public enum BenchmarkError: Error, Sendable, Hashable, CustomStringConvertible {
     case unusableFlowCount(String)
     /// A setting out of range; which, and what is expected.
     case unusableSetting(String)
-    /// Preparing the flows did not do what it should; what the counters say.
+    /// What is to be measured did not come about; what was found instead.
     case preparationFailed(String)
 
     /// What is wrong and what to do.
@@ -69,7 +69,10 @@ public enum BenchmarkError: Error, Sendable, Hashable, CustomStringConvertible {
             "\"\(text)\" is not a number of flows: give powers of two up to 1024M, as in 1,64k,1M"
         case .unusableSetting(let what): what
         case .preparationFailed(let what):
-            "the flows to be measured could not be set up: \(what). Compare with `needletail-bench packet --flows 1`"
+            """
+            what is to be measured could not be set up: \(what). Compare with `needletail-bench packet --flows 1` or \
+            `needletail-bench programming --services 1`
+            """
         }
     }
 }

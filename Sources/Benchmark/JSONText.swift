@@ -66,3 +66,12 @@ enum Decimal {
         return "\(scaled < 0 ? "-" : "")\(padded.dropLast(places)).\(padded.suffix(places))"
     }
 }
+
+extension Machine {
+    var json: JSONText {
+        .object([
+            ("kernel", .string(kernel)), ("processor", .string(processor)), ("cores", .integer(cores)),
+            ("date", .string(date)),
+        ])
+    }
+}

@@ -48,6 +48,12 @@ enum Memory {
         return sizes.values.reduce(0, +)
     }
 
+    /// What is resident now, in bytes.
+    static var resident: Int {
+        let pages = SmallFile.read("/proc/self/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+        return (pages ?? 0) * sysconf(Int32(_SC_PAGESIZE))
+    }
+
     /// The most that was resident.
     static var peak: UInt64 {
         var usage = rusage()

@@ -7,13 +7,7 @@ extension PacketReport {
     public var json: String {
         JSONText.object([
             ("schema", .string("needletail-bench/packet/1")),
-            (
-                "machine",
-                .object([
-                    ("kernel", .string(machine.kernel)), ("processor", .string(machine.processor)),
-                    ("cores", .integer(machine.cores)), ("date", .string(machine.date)),
-                ])
-            ),
+            ("machine", machine.json),
             (
                 "settings",
                 .object([

@@ -50,7 +50,7 @@ extension PacketReport {
                         .map(cell) ?? ""
                 }
         }
-        return Self.aligned([header] + body)
+        return TextColumns.aligned([header] + body)
     }
 
     private func cell(_ result: PacketResult) -> String {
@@ -62,20 +62,5 @@ extension PacketReport {
             text += " \(Decimal.text(ratio, places: 2))\(sign)"
         }
         return text
-    }
-
-    private static func aligned(_ rows: [[String]]) -> [String] {
-        var widths: [Int] = []
-        for row in rows {
-            for (index, cell) in row.enumerated() {
-                if index == widths.count { widths.append(0) }
-                widths[index] = max(widths[index], cell.count)
-            }
-        }
-        return rows.map { row in
-            let line = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
-                .joined(separator: "  ")
-            return "  " + String(line.reversed().drop { $0 == " " }.reversed())
-        }
     }
 }

@@ -61,8 +61,8 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .forwardEstablished, .forwardNew, .reverseTranslated, .icmpTranslated, .dsrEncapsulated, .dsrDecapsulated:
             .translated
         case .answerReset, .answerUnreachable, .answerEcho, .answerTimeExceeded, .answerTooBig: .answered
-        case .flowPickedUp, .flowReselected, .flowRepaired, .flowPortRemapped, .flowStaleCleared, .flowUntracked,
-            .raceRetried, .fragmentReordered, .eventLost:
+        case .flowPickedUp, .flowReselected, .flowRepaired, .flowReplyTaken, .flowPortRemapped,
+            .flowStaleCleared, .flowUntracked, .raceRetried, .fragmentReordered, .eventLost:
             .fallback
         case .dropNoEndpoints, .dropNoLocalEndpoints, .dropUnknownPort, .dropUnallocated, .dropSourceRange,
             .dropBadSlot, .dropFlowTable, .dropPortClash, .dropFlood, .dropNoRoute, .dropHopLimit, .dropTooBig,
@@ -96,6 +96,7 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .flowPickedUp: "picked-up"
         case .flowReselected: "reselected"
         case .flowRepaired: "repaired"
+        case .flowReplyTaken: "reply-taken"
         case .flowPortRemapped: "port-remapped"
         case .flowStaleCleared: "stale-cleared"
         case .flowUntracked: "untracked"
@@ -145,6 +146,8 @@ extension DatapathCounter: @retroactive CaseIterable {
         case .flowPickedUp: "a TCP flow without an entry was picked up in the middle"
         case .flowReselected: "a flow got another backend: its own is gone, or a SYN reused its tuple"
         case .flowRepaired: "one direction of a flow had been evicted and was put back"
+        case .flowReplyTaken:
+            "a flow began anew: its reply entry had been evicted, and the reply tuple was another flow's by then"
         case .flowPortRemapped: "the client's source port was changed: two flows had the same reply tuple"
         case .flowStaleCleared: "a direct connection took over the tuple of a closed flow"
         case .flowUntracked: "too many new flows: forwarded without an entry"

@@ -7,12 +7,14 @@ internal import ServiceModel
 
 /// Reads the control plane's maps back, and performs the writes of a plan on them.
 public struct KernelMaps: ~Copyable {
-    private let maps: DatapathMaps
-    private var builder = MaglevBuilder()
+    let maps: DatapathMaps
+    var builder = MaglevBuilder()
+    private let tableBuilt: @Sendable (Duration) -> Void
 
-    /// Works on these maps.
-    public init(_ maps: DatapathMaps) {
+    /// Works on these maps. `tableBuilt` is told how long each Maglev table took.
+    public init(_ maps: DatapathMaps, tableBuilt: @escaping @Sendable (Duration) -> Void = { _ in }) {
         self.maps = maps
+        self.tableBuilt = tableBuilt
     }
 
     /// What the maps hold.
@@ -212,6 +214,8 @@ public struct KernelMaps: ~Copyable {
 
     /// Fills an extent through shared memory: nothing reads it before its set record exists.
     private mutating func build(_ table: SlotTable) throws {
+        let begun = ContinuousClock.now
+        defer { tableBuilt(.now - begun) }
         let first = Int(table.line)
         let ids = table.ids.map(\.rawValue)
         let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots), backends: ids.count)
@@ -227,7 +231,7 @@ public struct KernelMaps: ~Copyable {
     }
 
     /// Where in an extent the list of members begins.
-    private static func firstMember(slots: UInt32) -> Int {
+    static func firstMember(slots: UInt32) -> Int {
         SetRecord.lines(for: Int(slots)) * Int(NT_SLOTS_PER_LINE)
     }
 

@@ -75,15 +75,20 @@ public struct NodeState: Sendable, Hashable {
     /// Prefixes in which an address that no Service has is refused; of each family the first
     /// ``maxServiceCIDRs``, in order.
     public private(set) var serviceCIDRs: [CIDR]
+    /// By family, the prefix whose addresses count as pods of this node also behind external devices; one of length 0
+    /// is none.
+    public var podPrefixes: [IPFamily: CIDR]
     /// From the first to the last address of ClusterIPs and service CIDRs, by family: outside of it the programs need
     /// not look any further.
     public private(set) var clusterRange: [IPFamily: ClosedRange<IPAddress>]
 
     /// With addresses, ClusterIPs and prefixes.
     public init(
-        addresses: [IPFamily: IPAddress] = [:], clusterIPs: [IPAddress] = [], serviceCIDRs: [CIDR] = []
+        addresses: [IPFamily: IPAddress] = [:], clusterIPs: [IPAddress] = [], serviceCIDRs: [CIDR] = [],
+        podPrefixes: [IPFamily: CIDR] = [:]
     ) {
         self.addresses = addresses
+        self.podPrefixes = podPrefixes
         let prefixes = Set(serviceCIDRs).sorted()
         self.serviceCIDRs = IPFamily.allCases.flatMap { family in
             prefixes.filter { $0.family == family && $0.length > 0 }.prefix(Self.maxServiceCIDRs)
@@ -109,10 +114,10 @@ public struct NodeState: Sendable, Hashable {
         addresses = [IPFamily: IPAddress](wire.addr4, wire.addr6)
         let cidrs4 = withUnsafeBytes(of: wire.cidr4) { Array($0.bindMemory(to: nt_cidr4.self)) }
         let cidrs6 = withUnsafeBytes(of: wire.cidr6) { Array($0.bindMemory(to: nt_cidr6.self)) }
-        serviceCIDRs =
-            cidrs4.filter { $0.mask != 0 }.compactMap { CIDR(IPAddress(v4: $0.addr), length: $0.mask.nonzeroBitCount) }
-            + cidrs6.map { (UInt128($0.addr), UInt128($0.mask)) }.filter { $0.1 != 0 }
-            .compactMap { CIDR(IPAddress(v6: $0.0), length: $0.1.nonzeroBitCount) }
+        serviceCIDRs = cidrs4.compactMap { CIDR($0) } + cidrs6.compactMap { CIDR($0) }
+        podPrefixes = [:]
+        podPrefixes[.v4] = CIDR(wire.pods4)
+        podPrefixes[.v6] = CIDR(wire.pods6)
         clusterRange = [:]
         if wire.cluster_last4 != 0, wire.cluster_first4 <= wire.cluster_last4 {
             clusterRange[.v4] = IPAddress(v4: wire.cluster_first4)...IPAddress(v4: wire.cluster_last4)
@@ -139,15 +144,17 @@ public struct NodeState: Sendable, Hashable {
         withUnsafeMutableBytes(of: &node.cidr4) { bytes in
             let slots = bytes.bindMemory(to: nt_cidr4.self)
             for (slot, prefix) in zip(slots.indices, serviceCIDRs.filter { $0.family == .v4 }) {
-                slots[slot] = nt_cidr4(addr: UInt32(prefix.base.bits), mask: UInt32(prefix.mask))
+                slots[slot] = prefix.wire4
             }
         }
         withUnsafeMutableBytes(of: &node.cidr6) { bytes in
             let slots = bytes.bindMemory(to: nt_cidr6.self)
             for (slot, prefix) in zip(slots.indices, serviceCIDRs.filter { $0.family == .v6 }) {
-                slots[slot] = nt_cidr6(addr: prefix.base.bits.halves, mask: prefix.mask.halves)
+                slots[slot] = prefix.wire6
             }
         }
+        if let prefix = podPrefixes[.v4] { node.pods4 = prefix.wire4 }
+        if let prefix = podPrefixes[.v6] { node.pods6 = prefix.wire6 }
         return node
     }
 }
@@ -160,6 +167,22 @@ extension UInt128 {
 }
 
 extension CIDR {
+    /// One of length 0 is not to be told from none.
+    fileprivate init?(_ wire: nt_cidr4) {
+        guard wire.mask != 0 else { return nil }
+        self.init(IPAddress(v4: wire.addr), length: wire.mask.nonzeroBitCount)
+    }
+
+    fileprivate init?(_ wire: nt_cidr6) {
+        let mask = UInt128(wire.mask)
+        guard mask != 0 else { return nil }
+        self.init(IPAddress(v6: UInt128(wire.addr)), length: mask.nonzeroBitCount)
+    }
+
+    fileprivate var wire4: nt_cidr4 { nt_cidr4(addr: UInt32(base.bits), mask: UInt32(mask)) }
+
+    fileprivate var wire6: nt_cidr6 { nt_cidr6(addr: base.bits.halves, mask: mask.halves) }
+
     /// The bits of an address that say whether it is in the prefix.
     fileprivate var mask: UInt128 { base.family.allOnes & ~hostBits }
 

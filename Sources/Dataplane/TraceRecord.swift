@@ -75,6 +75,8 @@ public struct TraceRecord: Sendable, Hashable {
     public let notes: Notes
     /// The service port; `nil` for none.
     public let service: ServiceID?
+    /// The scope it was found to be of.
+    public let scope: Scope
     /// The set that new flows are spread over; `nil` for none.
     public let set: SetID?
     /// The slot that was taken; `nil` when none was.
@@ -94,6 +96,7 @@ public struct TraceRecord: Sendable, Hashable {
     public init(_ wire: nt_trace) {
         notes = Notes(rawValue: wire.flags)
         service = wire.service.rawValue == 0 ? nil : wire.service
+        scope = wire.scope == Scope.internal.rawValue ? .internal : .external
         set = wire.set.rawValue == 0 ? nil : wire.set
         slot = wire.flags & NT_TRACE_SLOT == 0 ? nil : Slot(index: Int(wire.slot), count: Int(wire.slots))
         backend = wire.backend.rawValue == 0 ? nil : wire.backend

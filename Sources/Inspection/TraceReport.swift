@@ -221,6 +221,9 @@ public struct TraceStep: Encodable, Sendable {
     public let frontend: FrontendView?
     /// `external` or `internal`; absent without a frontend.
     public let scope: ScopeView?
+    /// The prefix that makes the packet a pod's, and so of the internal scope, although it comes by an external device;
+    /// absent otherwise.
+    public let podPrefix: String?
     /// What that says of the Service's policies; absent without a frontend.
     public let policy: String?
     /// Whether `loadBalancerSourceRanges` let the client in; absent when there are none.
@@ -254,6 +257,7 @@ public struct TraceStep: Encodable, Sendable {
         if let scope {
             list.add("Scope", "\(scope.scope): \(scope.refusal.map { "refused, \($0): " } ?? "")\(scope.explanation)")
         }
+        if let podPrefix { list.add("Detected", "a pod's packet: its source is in \(podPrefix)") }
         if let policy { list.add("Policy", policy) }
         if let sourceAllowed {
             list.add(

@@ -219,7 +219,7 @@ private struct Tracer {
         let frontend = frontend(packet, record)
         // What the programs saw, who may have changed it since.
         let scope = frontend.map { found in
-            ScopeView(program == .workloadIngress ? .internal : .external, found.key, found.record, snapshot.image)
+            ScopeView(record.scope == .internal ? .internal : .external, found.key, found.record, snapshot.image)
         }
         let isNew = record.backend != nil && record.notes.isDisjoint(with: [.flow, .reply])
         let affinity = frontend.flatMap { found -> TraceStep.Affinity? in
@@ -231,7 +231,9 @@ private struct Tracer {
             program: program.name, attached: !here.isEmpty,
             differs: twin.differing.contains { interface == 0 || $0.interface == interface },
             frontend: frontend.map { FrontendView($0.key, $0.record, snapshot) }, scope: scope,
-            policy: frontend.flatMap { policy($0.record, isInternal: program == .workloadIngress) },
+            podPrefix: frontend == nil || !program.isExternal || record.scope == .external
+                ? nil : podPrefix(packet.layers.first?.ip.source),
+            policy: frontend.flatMap { policy($0.record, isInternal: record.scope == .internal) },
             sourceAllowed: sourceAllowed(frontend?.record, packet.layers.first?.ip.source),
             flow: flow(record, outcome.counters, packet), affinity: affinity,
             slot: record.slot.map { TraceStep.Slot(slot: $0.index, slots: $0.count) },
@@ -253,6 +255,11 @@ private struct Tracer {
     private func sourceAllowed(_ frontend: FrontendRecord?, _ source: IPAddress?) -> Bool? {
         guard let frontend, let source, frontend.flags.contains(.sourceRanges) else { return nil }
         return snapshot.image.ranges[frontend.service]?.contains { $0.contains(source) } ?? false
+    }
+
+    private func podPrefix(_ source: IPAddress?) -> String? {
+        guard let source, let prefix = node.podPrefixes[source.family], prefix.contains(source) else { return nil }
+        return "\(prefix)"
     }
 
     /// What the sets of the two scopes tell of the Service's policies.
@@ -296,7 +303,10 @@ private struct Tracer {
                 : described("found", "known, and decides")
         }
         if record.notes.contains(.unusableFlow) {
-            let text = "one is known, but its backend is gone or the tuple begins anew"
+            let text =
+                counters.contains(.flowReplyTaken)
+                ? "one is known, but replies to it are another flow's by now"
+                : "one is known, but its backend is gone or the tuple begins anew"
             return counters.contains(.forwardNew)
                 ? described("unusable", "\(text): another begins")
                 : TraceStep.Flow(state: "unusable", flags: [], explanation: text)
@@ -338,7 +348,7 @@ private struct Tracer {
             return source("kept: came encapsulated, and this node answers the client (DSR)")
         }
         if isMasqueraded {
-            let wanted: FrontendFlags = program == .workloadIngress ? .masqueradeInternal : .masqueradeExternal
+            let wanted: FrontendFlags = record.scope == .internal ? .masqueradeInternal : .masqueradeExternal
             let why =
                 if isHairpin {
                     "the client is the backend, and would answer itself"

@@ -4,8 +4,13 @@ public struct ClusterTiming: Sendable, Hashable {
     public var connect = Duration.seconds(10)
     /// From a request to the head of its answer. The server may make a request wait its turn for up to a minute.
     public var answer = Duration.seconds(70)
+    /// How long a credential plugin may run.
+    public var plugin = Duration.seconds(60)
     /// A list, from the request to its last byte; a streamed one to the bookmark that ends the initial events.
     public var list = Duration.seconds(180)
+    /// How long a list may pause. A streamed one that has sent its objects and does not say that these are all comes from
+    /// a server that is behind the version asked for, or does not know of streamed lists.
+    public var listPause = Duration.seconds(30)
     /// How long a watch may send nothing before its connection is taken for dead: bookmarks come about every minute.
     public var silence = Duration.seconds(150)
     /// `timeoutSeconds` of a watch, a random number in these: the server ends the watch then.

@@ -22,7 +22,7 @@ struct JSONBoundary {
                 if depth == 0 { return offset }
                 continue
             }
-            let byte = bytes[offset]
+            let byte = bytes.byte(checked: offset)
             switch byte {
             case UInt8(ascii: "\""):
                 guard !isInLiteral else { throw .malformed("a string inside a value", at: offset) }
@@ -61,8 +61,9 @@ struct JSONBoundary {
             isEscaped = false
             offset += 1
         }
+        offset = bytes.endOfPlainRun(from: offset)
         while offset < end {
-            let byte = bytes[offset]
+            let byte = bytes.byte(checked: offset)
             offset += 1
             if byte == UInt8(ascii: "\"") {
                 isInString = false

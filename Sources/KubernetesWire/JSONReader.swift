@@ -216,9 +216,9 @@ struct JSONReader: ~Escapable {
     private mutating func stringBody() throws(Fault) -> Key {
         let start = offset + 1
         var hasEscapes = false
-        offset = start
+        offset = bytes.endOfPlainRun(from: start)
         while offset < bytes.byteCount {
-            let byte = bytes[offset]
+            let byte = bytes.byte(checked: offset)
             if byte == UInt8(ascii: "\"") {
                 offset += 1
                 return Key(start: start, end: offset - 1, hasEscapes: hasEscapes)

@@ -35,7 +35,7 @@ struct ProtobufReader: ~Escapable {
     mutating func next() throws(Fault) -> Bool {
         guard offset < end else { return false }
         guard let header = try Self.header(bytes, at: offset, end: end) else {
-            throw Fault(cause: .cutShort, offset: end)
+            throw .malformed("a message ends inside a field", at: offset)
         }
         guard header.valueSize <= end - offset - header.size else {
             throw .malformed("field \(header.field) reaches beyond its message", at: offset)
@@ -60,7 +60,9 @@ struct ProtobufReader: ~Escapable {
 
     /// The bytes of the field's value.
     func range() throws(Fault) -> Range<Int> {
-        guard isBytes else { throw .malformed("field \(field) is a number, and should be bytes", at: value.lowerBound) }
+        guard isBytes else {
+            throw .malformed("field \(field) is a number, and should be bytes", at: extent.lowerBound)
+        }
         return value
     }
 
@@ -81,7 +83,7 @@ struct ProtobufReader: ~Escapable {
     func integer64() throws(Fault) -> Int64 {
         guard !isBytes, let number = try Self.varint(bytes, at: value.lowerBound, end: value.upperBound),
             number.size == value.count
-        else { throw .malformed("field \(field) should be a number", at: value.lowerBound) }
+        else { throw .malformed("field \(field) should be a number", at: extent.lowerBound) }
         return Int64(bitPattern: number.value)
     }
 

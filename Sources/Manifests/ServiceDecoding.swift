@@ -37,7 +37,10 @@ extension Service {
         for element in try spec.elements("clusterIPs") { clusterIPs.append(try element.clusterAddress()) }
         if clusterIPs.isEmpty, !clusterIP.isEmpty { clusterIPs = [clusterIP] }
         if clusterIP.isEmpty { clusterIP = clusterIPs.first ?? "" }
-        guard clusterIPs.first ?? "" == clusterIP else {
+        // Spellings may differ: "198.018.0.1" is 198.18.0.1.
+        let isFirst =
+            clusterIPs.first ?? "" == clusterIP || IPAddress(clusterIP).map { IPAddress(clusterIPs[0]) == $0 } == true
+        guard isFirst else {
             throw try spec.required("clusterIPs").problem("the first must be clusterIP, \(clusterIP)")
         }
         for element in try spec.elements("ipFamilies") { ipFamilies.append(try element.oneOf("IPv4", "IPv6")) }

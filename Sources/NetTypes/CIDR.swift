@@ -17,7 +17,7 @@ public struct CIDR: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// Reads `ADDRESS/LENGTH`. Legacy spellings with leading zeros are read as decimal, like ``IPAddress``.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let address = IPAddress(parts[0]), (1...4).contains(parts[1].utf8.count),
+        guard parts.count == 2, let address = IPAddress(parts[0]), !parts[1].isEmpty,
             parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(parts[1])
         else { return nil }
         self.init(address, length: length)

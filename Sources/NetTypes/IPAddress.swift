@@ -47,8 +47,9 @@ public struct IPAddress: Sendable, Hashable, Comparable {
 
     /// Reads the usual text forms: dotted decimal for IPv4 and RFC 4291 text for IPv6 (no zone).
     ///
-    /// IPv4 octets may carry leading zeros and are read as decimal all the same: stored Kubernetes objects may hold
-    /// such legacy spellings and kube-proxy reads them so (`netutils.ParseIPSloppy`). An IPv4-mapped IPv6 address
+    /// IPv4 octets may carry leading zeros and are read as decimal all the same, groups of IPv6 more than four digits:
+    /// stored Kubernetes objects may hold such legacy spellings and kube-proxy reads them so
+    /// (`netutils.ParseIPSloppy`). An IPv4-mapped IPv6 address
     /// (`::ffff:192.0.2.1`) is the IPv4 address, as in Go's `net.ParseIP`.
     public init?(_ text: some StringProtocol) {
         var text = String(text)
@@ -80,6 +81,35 @@ public struct IPAddress: Sendable, Hashable, Comparable {
     }
 
     private static func parseV6(_ text: UnsafeBufferPointer<UInt8>) -> IPAddress? {
+        if let address = parseStrictV6(text) { return address }
+        guard text.count < 128, let plain = withoutLeadingZeros(text) else { return nil }
+        return plain.withUnsafeBufferPointer(parseStrictV6)
+    }
+
+    /// The same without what only legacy spellings have; `nil` if there is nothing of that kind.
+    private static func withoutLeadingZeros(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+        var plain: [UInt8] = []
+        var start = plain.endIndex
+        var isChanged = false
+        for byte in text {
+            let isZero = start < plain.endIndex && plain[start...].allSatisfy { $0 == UInt8(ascii: "0") }
+            switch byte {
+            case UInt8(ascii: ":"), UInt8(ascii: "."):
+                plain.append(byte)
+                start = plain.endIndex
+                continue
+            case _ where isZero:
+                // A digit follows: it stands for all zeros before it.
+                plain.removeLast(plain.endIndex - start)
+                isChanged = true
+            default: break
+            }
+            plain.append(byte)
+        }
+        return isChanged ? plain : nil
+    }
+
+    private static func parseStrictV6(_ text: UnsafeBufferPointer<UInt8>) -> IPAddress? {
         // INET6_ADDRSTRLEN, with the final zero inet_pton wants.
         guard text.count < 46, !text.contains(0) else { return nil }
         var parsed = in6_addr()

@@ -49,7 +49,8 @@ struct Listener {
                     let pipeline = channel.pipeline.syncOperations
                     let connection = Connection(channel, limits, pool.value, tag)
                     guard pool.value.admit(connection) else {
-                        channel.close(promise: nil)
+                        connection.close()
+                        connection.isClosed()
                         return
                     }
                     var decoding = NIOHTTPDecoderLimitConfiguration()

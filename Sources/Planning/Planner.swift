@@ -1,5 +1,5 @@
 public import Maglev
-internal import NeedletailABI
+public import NeedletailABI
 public import NetTypes
 public import Resolver
 internal import ServiceModel
@@ -138,6 +138,24 @@ public struct Planner: Sendable {
         }
         clusterBounds[family] = bounds
         return bounds.range
+    }
+
+    /// What the tables of wanted sets have to be, from this id on in the order of ids: so many that they have at most
+    /// `slots` slots together, but at least one; and whether no further one follows.
+    public func tables(from id: UInt32, slots: Int) -> (some: [(id: SetID, table: SlotTable)], isLast: Bool) {
+        // Sets that differ in what they say of locality share a table.
+        var wanted: [SetID: BackendSet] = [:]
+        for (set, known) in answered where known.rawValue >= id { wanted[known] = set }
+        var some: [(id: SetID, table: SlotTable)] = []
+        var left = slots
+        for (id, set) in wanted.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            guard let record = image.sets[id] else { continue }
+            left -= Int(record.slots)
+            guard left >= 0 || some.isEmpty else { return (some, false) }
+            let ids = set.members.compactMap { backendIDs[$0.endpoint] }
+            some.append((id, SlotTable(line: record.line, slots: record.slots, set, ids: ids)))
+        }
+        return (some, true)
     }
 
     /// Whether some wanted frontend could not be programmed.
@@ -404,9 +422,7 @@ public struct Planner: Sendable {
         let id = SetID(rawValue: free)
         steps.pending.append(
             .table(
-                SlotTable(
-                    line: UInt32(line), slots: UInt32(slots),
-                    members: wanted.members.map { MaglevBackend(identity: $0.endpoint, weight: $0.weight) }, ids: ids)))
+                SlotTable(line: UInt32(line), slots: UInt32(slots), wanted, ids: ids)))
         steps.pending.append(
             .set(
                 id, SetRecord(line: UInt32(line), slots: UInt32(slots), backends: UInt32(ids.count), digest: digest)))
@@ -551,6 +567,14 @@ extension MapImage {
         case .services: capacity.services
         case .ranges4, .ranges6: capacity.ranges
         }
+    }
+}
+
+extension SlotTable {
+    fileprivate init(line: UInt32, slots: UInt32, _ set: BackendSet, ids: [BackendID]) {
+        self.init(
+            line: line, slots: slots,
+            members: set.members.map { MaglevBackend(identity: $0.endpoint, weight: $0.weight) }, ids: ids)
     }
 }
 

@@ -17,7 +17,7 @@ struct FamilyAddresses {
         self.family = family
         self.clusterIP = clusterIP
         loadBalancerIPs = view.loadBalancerIPs.filter { $0.family == family }
-        externalIPs = view.externalIPs.filter { $0.family == family }
+        externalIPs = options.servesExternalIPs ? view.externalIPs.filter { $0.family == family } : []
         nodePortAddresses =
             context.nodePortAddresses.filter { $0.family == family && !$0.isLoopback }
             + (options.servesLocalhostNodePorts ? [.loopback(family)] : [])

@@ -18,15 +18,16 @@ public struct Resolver: Sendable {
         /// those without the label, as kube-proxy does.
         public var serviceProxyName: String?
         /// Serve `spec.externalIPs` (feature gate `AllowServiceExternalIPs` of kube-proxy).
-        public var servesExternalIPs = true
+        public var servesExternalIPs: Bool
 
         /// The choices.
         public init(
             masquerade: MasqueradeMode = .minimal, forwarding: Forwarding = .snat,
-            servesLocalhostNodePorts: Bool = false, serviceProxyName: String? = nil
+            servesLocalhostNodePorts: Bool = false, serviceProxyName: String? = nil, servesExternalIPs: Bool = true
         ) {
             self.masquerade = masquerade
             self.forwarding = forwarding
+            self.servesExternalIPs = servesExternalIPs
             self.servesLocalhostNodePorts = servesLocalhostNodePorts
             self.serviceProxyName = serviceProxyName
         }
@@ -84,11 +85,6 @@ public struct Resolver: Sendable {
             problems.append(
                 ObjectProblem(
                     object: object, path: "spec.ports", message: "\(port): \(port.transport) is not balanced"))
-        }
-        if view.healthCheckPort != nil {
-            problems.append(
-                ObjectProblem(
-                    object: object, path: "spec.healthCheckNodePort", message: "not served by this version"))
         }
         return problems
     }

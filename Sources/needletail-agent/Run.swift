@@ -83,17 +83,51 @@ struct Run: AsyncParsableCommand {
         logger.logLevel = loaded.settings.logLevel
         for warning in loaded.warnings { logger.warning("\(warning)") }
         if let score = loaded.settings.effectiveOOMScoreAdjust { OOMScore.adjust(score, logger) }
+        let program = ProgramFile()
+        let restart = RestartService(
+            reasons: await restartReasons(watch, logger),
+            validate: {
+                let file = try config.map { try ConfigurationWatch($0) }
+                _ = try Self.agentConfiguration(settings(file).settings)
+            }, logger: logger)
         let group = ServiceGroup(
-            services: [AgentService(configuration, logger: logger)],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
-        // A terminal that goes away is no reason to stop.
-        signal(SIGHUP, SIG_IGN)
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(service: AgentService(configuration, logger: logger)),
+                    .init(service: restart, successTerminationBehavior: .gracefullyShutdownGroup),
+                ],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }))
         do {
             try await group.run()
+            if restart.isRequested { try program.replaceProcess(arguments: CommandLine.arguments) }
         } catch {
             logger.critical("the agent cannot run", metadata: ["reason": "\(error)"])
             throw ExitCode.failure
         }
+    }
+
+    /// SIGHUP, and another content of the configuration file.
+    private func restartReasons(_ watch: ConfigurationWatch?, _ logger: Logger) async -> AsyncStream<String> {
+        let (reasons, reason) = AsyncStream.makeStream(of: String.self)
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
+        let tasks = [
+            Task { for await _ in hangups { reason.yield("SIGHUP") } },
+            Task {
+                guard let watch else { return }
+                for await change in watch.changes() {
+                    switch change {
+                    case .changed: reason.yield("the configuration file has changed")
+                    case .restored: logger.info("the configuration file is again what the agent runs by")
+                    case .invalid(let problem):
+                        logger.error(
+                            "the configuration file cannot be used; the agent goes on with what it has",
+                            metadata: ["reason": "\(problem)"])
+                    }
+                }
+            },
+        ]
+        reason.onTermination = { _ in for task in tasks { task.cancel() } }
+        return reasons
     }
 }

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Benchmark
 import Dataplane
-import Glibc
 import NeedletailABI
 import NetTypes
 
@@ -68,11 +67,7 @@ struct Packet: ParsableCommand {
     }
 
     func run() throws {
-        let report = try PacketBenchmark.run(try settings()) { line in
-            var text = "needletail-bench: \(line)\n"
-            // Progress that cannot be written is no reason to stop.
-            _ = text.withUTF8 { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        }
+        let report = try PacketBenchmark.run(try settings(), progress: Bench.progress)
         print(output == .json ? report.json : report.table, terminator: "")
         if !report.succeeded { throw ExitCode.failure }
     }

@@ -98,6 +98,42 @@ import Testing
         }
     }
 
+    @Test("A flow whose reply tuple another was given, its own entry lost, begins anew", arguments: Scene.all)
+    func takenReplyTuple(_ scene: Scene) throws {
+        try Lab.withLab { lab in
+            try lab.serve([1, 2].map { scene.serving([scene.backend()], number: $0) })
+            let first = scene.request(to: scene.frontend(1))
+            try lab.expect(first, in: scene.ingress, .becomes(first.sent(to: scene.backend())), .forwardNew)
+            let lost = try #require(try lab.flow(.reverse, scene.backend(), scene.client()))
+            try lab.evict(lost)
+            let second = scene.request(to: scene.frontend(2))
+            try lab.expect(second, in: scene.ingress, .becomes(second.sent(to: scene.backend())), .forwardNew)
+            // At most once a tick a packet looks after its peer.
+            try lab.age(ticks: 100)
+            let next = scene.request(.ack, to: scene.frontend(1))
+            let outcome = try lab.run(next.bytes, in: scene.ingress)
+            let alias = try #require(PacketDissection(outcome.output).source)
+            #expect(alias != scene.client(), "the backend sees both flows as one")
+            #expect(Lab.settings.natPorts.contains(alias.port))
+            #expect(outcome.output == next.readdressed(from: alias, to: scene.backend()).bytes)
+            var counted: [DatapathCounter: Int] = [
+                .flowReplyTaken: 1, .flowReselected: 1, .flowPortRemapped: 1, .forwardNew: 1,
+            ]
+            if scene.transport == .tcp { counted[.flowPickedUp] = 1 }
+            #expect(outcome.counted == [scene.ingress: counted])
+            for (number, client) in [(1, alias), (2, scene.client())] {
+                let request = scene.request(.ack, to: scene.frontend(number))
+                try lab.expect(
+                    request, in: scene.ingress, .becomes(request.readdressed(from: client, to: scene.backend())),
+                    .forwardEstablished)
+                let reply = scene.reply(.ack, to: client)
+                try lab.expect(
+                    reply, in: scene.egress,
+                    .becomes(reply.readdressed(from: scene.frontend(number), to: scene.client())), .reverseTranslated)
+            }
+        }
+    }
+
     @Test("Both lost, the slot still leads to the same backend", arguments: Scene.tcp)
     func bothLost(_ scene: Scene) throws {
         try Lab.withLab { lab in

@@ -155,7 +155,7 @@ import Testing
         let now = FlowTable.currentTick()
         try Self.fill(map, entries: 60_000) { $0.isMultiple(of: 3) ? now &- 1000 : now }
         var pass = FlowTable.Pass()
-        try FlowTable.collect(map, .v4, FlowTimeouts(), ReclaimCandidates(), &pass)
+        try FlowTable.collect(map, .v4, .tcp, FlowTimeouts(), ReclaimCandidates(), &pass)
         #expect(pass.expired == 20_000)
         #expect(pass.entries[.v4] == 40_000)
         #expect(try map.count() == 40_000)

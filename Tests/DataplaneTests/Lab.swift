@@ -101,6 +101,15 @@ final class Lab: @unchecked Sendable {
 
     func perform(_ writes: [MapWrite]) throws { try kernel.perform(writes) }
 
+    func withKernel<R>(_ body: (inout KernelMaps) throws -> R) throws -> R { try body(&kernel) }
+
+    /// All flows are new again, and nobody has been answered yet.
+    func forgetClients() throws {
+        try Self.empty(datapath.maps.answers)
+        for flows in datapath.maps.flows4.all { try Self.empty(flows) }
+        for flows in datapath.maps.flows6.all { try Self.empty(flows) }
+    }
+
     /// The backend that the tables in the maps give a tuple, worked out by the control plane's own hash.
     func choice(_ client: TransportEndpoint, _ frontend: TransportEndpoint, _ scope: Scope) throws -> TransportEndpoint
     {

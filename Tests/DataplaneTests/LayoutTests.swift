@@ -133,6 +133,7 @@ import Testing
                 ("addr4", \.addr4), ("addr6", \.addr6), ("cluster_first4", \.cluster_first4),
                 ("cluster_last4", \.cluster_last4), ("pad", \.pad), ("cluster_first6", \.cluster_first6),
                 ("cluster_last6", \.cluster_last6), ("cidr4", \.cidr4), ("cidr6", \.cidr6),
+                ("pods4", \.pods4), ("pods6", \.pods6),
             ]),
         Layout(
             nt_meta.self, "nt_meta",

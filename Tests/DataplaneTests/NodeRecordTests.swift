@@ -58,6 +58,12 @@ import Testing
             #expect(NodeState(state.wire) == state)
             #expect(state.serviceCIDRs == prefixes.sorted())
         }
+        for texts in [[], ["198.18.0.0/16"], ["2001:db8:b::/48"], ["198.18.4.4/32", "8000::/1"], ["128.0.0.0/1"]] {
+            let pods = try Self.prefixes(texts)
+            let state = NodeState(podPrefixes: Dictionary(uniqueKeysWithValues: pods.map { ($0.family, $0) }))
+            #expect(NodeState(state.wire) == state)
+            #expect(Set(state.podPrefixes.values) == Set(pods))
+        }
         #expect(NodeState(nt_node()) == NodeState(), "what nobody has written yet")
     }
 

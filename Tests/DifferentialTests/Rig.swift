@@ -33,6 +33,8 @@ final class Rig: @unchecked Sendable {
     private(set) var model: Model
     /// What the program did with the last packet, in short.
     private(set) var last = ""
+    /// The packet as that left it.
+    private(set) var lastOutput: [UInt8] = []
     /// What all programs have counted.
     private(set) var tally: [DatapathCounter: Int] = [:]
 
@@ -57,10 +59,16 @@ final class Rig: @unchecked Sendable {
         kernel = KernelMaps(datapath.maps)
         planner = try Planner(kernel.read())
         model = Model(node: node.model)
-        try writeNode()
+        try writeNode(podPrefixes: node.model.podPrefixes)
     }
 
-    private func writeNode() throws {
+    /// Other sources behind external devices count as pods from now on.
+    func detectPods(in prefixes: [CIDR]) throws {
+        try writeNode(podPrefixes: prefixes)
+        model.detectPods(in: prefixes)
+    }
+
+    private func writeNode(podPrefixes: [CIDR]) throws {
         let maps = datapath.maps
         for device in node.model.devices.values {
             try maps.devices.update(
@@ -78,6 +86,8 @@ final class Rig: @unchecked Sendable {
         record.cluster_last6 = (0x2001_0DB8_000F_0000, 0xFFFF)
         record.cidr4.0 = nt_cidr4(addr: 0xC613_0000, mask: 0xFFFF_FF00)
         record.cidr6.0 = nt_cidr6(addr: (0x2001_0DB8_000F_0000, 0), mask: (.max, 0xFFFF_FFFF_FFFF_0000))
+        let pods = NodeState(podPrefixes: Dictionary(uniqueKeysWithValues: podPrefixes.map { ($0.family, $0) })).wire
+        (record.pods4, record.pods6) = (pods.pods4, pods.pods6)
         try maps.node.update(0, record)
     }
 
@@ -185,13 +195,16 @@ final class Rig: @unchecked Sendable {
             usleep(UInt32(1 << NT_TICK_SHIFT) / 1000)
         }
         last = comparison.summary
+        lastOutput = run.output
         for (counter, count) in counted { tally[counter, default: 0] += count }
         return comparison.complaint
     }
 
+    /// By the programs' own clock (`bpf_ktime_get_coarse_ns`), which is behind the exact one by up to a timer interrupt, or
+    /// more where interrupts are late: at the turn of a tick the two are of different ticks.
     static func now() -> UInt64 {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
@@ -199,7 +212,7 @@ final class Rig: @unchecked Sendable {
     private static func avoidTurnOfTick() {
         let length = UInt64(1) << UInt64(NT_TICK_SHIFT)
         let left = length - now() % length
-        if left < 3_000_000 { usleep(UInt32(left / 1000) + 100) }
+        if left < 6_000_000 { usleep(UInt32(left / 1000) + 5000) }
     }
 
     /// `struct xdp_md` with `data_end` and `ingress_ifindex`, or `struct __sk_buff` with `ifindex`.

@@ -28,6 +28,9 @@ struct TestNode: Sendable {
     static let natPorts: ClosedRange<UInt16> = 61_000...61_039
     static let serviceCIDRs = ["198.19.0.0/24", "2001:db8:f::/112"].compactMap { CIDR($0) }
 
+    /// All pods of ``pod(_:_:_:)``, those behind external devices too.
+    static let podPrefixes = ["198.18.0.0/21", "2001:db8:b::/48"].compactMap { CIDR($0) }
+
     static func link(_ family: IPFamily, _ device: Int, _ last: Int) -> IPAddress {
         family == .v4
             ? IPAddress(v4: 0xC000_0200 + UInt32(16 * device + last))
@@ -73,7 +76,7 @@ struct TestNode: Sendable {
         var routes: [(prefix: CIDR, route: ModelRoute)] = []
         var model = ModelNode(
             devices: [], addresses: [:], routes: [], natPorts: Self.natPorts, udpIdle: 223,
-            serviceCIDRs: Self.serviceCIDRs)
+            serviceCIDRs: Self.serviceCIDRs, podPrefixes: Self.podPrefixes)
         for family in IPFamily.allCases {
             for (number, name) in Self.externalDevices.enumerated() {
                 let device = try Self.found(devices[name])

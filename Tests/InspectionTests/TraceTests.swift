@@ -88,6 +88,14 @@ private final class TraceRig: @unchecked Sendable {
         let image = datapath.image
         try datapath.perform(image.backends.map { .backend($0.key, $0.value) })
         try setXDP(true)
+        try detectPods([:])
+    }
+
+    /// Whose packets count as pods' though they come by an external device.
+    func detectPods(_ prefixes: [IPFamily: CIDR]) throws {
+        var state = try datapath.datapath.maps.nodeState()
+        state.podPrefixes = prefixes
+        try datapath.datapath.maps.store(state)
     }
 
     /// Makes a backend one that is no more.
@@ -354,6 +362,17 @@ struct TraceTests {
             try rig.allow(try rig.client(99, place.family, place.transport).address, to: frontend)
             return try request(rig, place, 11)
         },
+        Situation(name: "a pod, wherever it is", actions: everywhere(.translated), tells: ["flow": "new"]) {
+            rig, place in
+            let frontend = try rig.frontend(11, place.family, place.transport)
+            try rig.change(frontend) {
+                $0.set.0 = SetID(rawValue: 0)
+                $0.refusal.0 = 2
+            }
+            let client = try rig.client(7, place.family, place.transport).address
+            try rig.detectPods([place.family: try #require(CIDR(client, length: place.family.bitWidth - 4))])
+            return try request(rig, place, 11)
+        },
         Situation(name: "a source that is let in", actions: everywhere(.translated), tells: ["sourceAllowed": "yes"]) {
             rig, place in
             let frontend = try rig.frontend(11, place.family, place.transport)
@@ -476,6 +495,7 @@ struct TraceTests {
         told["flow"] = step.flow?.state
         told["affinity"] = step.affinity.map { $0.used ? "yes" : "no" }
         told["sourceAllowed"] = step.sourceAllowed.map { $0 ? "yes" : "no" }
+        #expect((step.podPrefix != nil) == (step.scope?.scope == "internal" && step.program.hasPrefix("external")))
         told["hairpin"] = step.source.map { $0.hairpin ? "yes" : "no" }
         return told
     }

@@ -32,6 +32,8 @@ enum Fixture {
         return try ListReader.read(bytes.span.bytes, kind: kind, format: format)
     }
 
+    static func status(_ body: [UInt8]) -> APIStatus? { APIStatus(body: body.span.bytes) }
+
     static func events(_ name: String, _ kind: ObjectKind, _ format: WireFormat) throws -> [WatchEvent] {
         let bytes = try bytes(name)
         return try events(bytes, kind, format)

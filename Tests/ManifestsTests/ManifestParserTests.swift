@@ -11,7 +11,7 @@ import Testing
                 .service(sampleService), .endpointSlice(sampleSlice), .node(sampleNode),
                 .serviceCIDR(sampleServiceCIDR),
             ])
-        #expect(parsed.items.map(\.line) == [1, 35, 58, 71])
+        #expect(parsed.items.map(\.line) == [1, 35, 58, 74])
         #expect(parsed.notes.isEmpty)
     }
 
@@ -59,6 +59,37 @@ import Testing
         #expect(try objects("apiVersion: v1\nkind: NodeList\nitems: []\n") == [])
     }
 
+    @Test("A Node that is being deleted is told from one that is not")
+    func deletion() throws {
+        let node = { (metadata: String) throws -> Node in
+            let text = "apiVersion: v1\nkind: Node\nmetadata: {name: n\(metadata)}\n"
+            guard case .node(let node) = try #require(objects(text).first) else { throw CancellationError() }
+            return node
+        }
+        #expect(try node(", deletionTimestamp: 2026-01-31T12:00:00Z").isBeingDeleted)
+        #expect(try !node(", deletionTimestamp: null").isBeingDeleted)
+        #expect(try !node("").isBeingDeleted)
+    }
+
+    @Test(
+        "The time of the change that a slice follows is read as far as it is one",
+        arguments: [
+            ("2026-01-31T12:00:00Z", 1_769_860_800_000_000_000), ("2026-01-31T12:00:00.25Z", 1_769_860_800_250_000_000),
+            ("2026-01-31T13:00:00.1234567891+01:00", 1_769_860_800_123_456_789), ("2026-01-31T12:00:00.Z", nil),
+            ("9999-12-31T23:59:59Z", nil), ("yesterday", nil), ("", nil),
+        ] as [(String, Int64?)])
+    func lastChangeTriggerTime(_ text: String, _ expected: Int64?) throws {
+        let slice = """
+            apiVersion: discovery.k8s.io/v1
+            kind: EndpointSlice
+            metadata: {name: s, annotations: {endpoints.kubernetes.io/last-change-trigger-time: "\(text)"}}
+            addressType: IPv4
+
+            """
+        guard case .endpointSlice(let read) = try #require(objects(slice).first) else { throw CancellationError() }
+        #expect(read.lastChangeTriggerTime == expected)
+    }
+
     @Test(arguments: ["", "\n", "---\n---\n", "# nothing\n", "~", "--- null\n...\n"])
     func nothing(_ text: String) throws {
         let parsed = try parse(text)
@@ -89,6 +120,23 @@ import Testing
         let manifest = smallService("web\n  creationTimestamp: \(text)")
         guard case .service(let service) = try objects(manifest)[0] else { return #expect(Bool(false)) }
         #expect(service.creationTimestamp == seconds)
+    }
+
+    /// What a cluster may have stored long ago can be written to a file and read from there: spellings are kept, the
+    /// Resolver reads them.
+    @Test(arguments: [
+        ("1st", "203.000.113.001", ["203.000.113.001"], ["IPv4"]),
+        ("web", "203.000.113.001", ["203.0.113.1", "2001:0db8::00001"], ["IPv4", "IPv6"]),
+        ("0-a", "2001:00db8::1", ["2001:00db8::1"], ["IPv6"]),
+    ])
+    func legacySpellings(_ name: String, _ clusterIP: String, _ clusterIPs: [String], _ families: [String]) throws {
+        let list = clusterIPs.map { "\"\($0)\"" }.joined(separator: ", ")
+        let text = smallService(name).replacing(
+            "203.0.113.1", with: "\"\(clusterIP)\"\n  clusterIPs: [\(list)]\n  loadBalancerSourceRanges: [1.2.3.0/024]")
+        guard case .service(let service) = try objects(text)[0] else { return #expect(Bool(false)) }
+        #expect(service.name.name == name)
+        #expect(service.clusterIPs == clusterIPs && service.ipFamilies == families)
+        #expect(service.loadBalancerSourceRanges == ["1.2.3.0/024"])
     }
 
     /// A field of ``smallService``, ``serviceYAML`` and so on with another value; the line, path and message expected.

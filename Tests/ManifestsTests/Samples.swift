@@ -72,6 +72,9 @@ let nodeYAML = """
       labels: {topology.kubernetes.io/zone: a}
     spec:
       podCIDRs: [198.18.1.0/24]
+      taints:
+      - {key: node.kubernetes.io/unschedulable, effect: NoSchedule}
+      - {key: ToBeDeletedByClusterAutoscaler, value: "1769860800", effect: NoSchedule}
     status:
       addresses:
       - {type: Hostname, address: node-1}
@@ -115,7 +118,8 @@ let sampleSlice = EndpointSlice(
     ], ports: [EndpointPort(port: 8080), EndpointPort(name: "dns", protocolName: "UDP", port: 53)])
 
 let sampleNode = Node(
-    name: "node-1", internalIPs: ["192.0.2.10"], externalIPs: ["203.0.113.10"], zone: "a", podCIDRs: ["198.18.1.0/24"])
+    name: "node-1", internalIPs: ["192.0.2.10"], externalIPs: ["203.0.113.10"], zone: "a", podCIDRs: ["198.18.1.0/24"],
+    taints: ["node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler"])
 
 func parse(_ text: String) throws(ManifestProblem) -> ParsedManifest {
     try ManifestParser().parse(Array(text.utf8), file: "test.yaml")

@@ -47,18 +47,24 @@ extension Model {
         case .tcp, .udp:
             guard frame.ip.identification != nil else { break }
             let key = FragmentKey(frame, packet.tuple.source.transport)
-            if waiting.contains(key), packet.isXDP, observed.counters == [.passToTC: 1] {
+            if let noted = fragments[key],
+                noted != (packet.tuple.source.port, packet.tuple.destination.port)
+            {
+                // The identification is another datagram's by now.
+                fragments[key] = nil
+            }
+            if waiting.contains(key.ofDatagram), packet.isXDP, observed.counters == [.passToTC: 1] {
                 // They wait at the other hook.
                 return packet.passes(.passToTC)
             }
-            if waiting.contains(key), let count = observed.counters[.fragmentReordered] {
+            if waiting.contains(key.ofDatagram), let count = observed.counters[.fragmentReordered] {
                 // Those that came before it go once more through this hook, after it.
                 return Expectation(verdict: .sentOn, output: .none, counters: [.fragmentReordered: count])
             }
         case .laterFragment(let transport):
             let key = FragmentKey(frame, transport)
             guard let ports = fragments[key] else {
-                if packet.isIngress, !packet.isXDP { waiting.insert(key) }
+                if packet.isIngress, !packet.isXDP { waiting.insert(key.ofDatagram) }
                 return packet.passes(.passFragment)
             }
             packet.tuple = Tuple(
@@ -78,7 +84,11 @@ extension Model {
                 flows[key]?.seen = packet.time.tick
                 return packet.passes(.passNotService)
             }
-            if isUsable(flow, packet, frontend) { return established(flow, &packet) }
+            if hasLostReplies(flow, packet) {
+                packet.count(.flowReplyTaken)
+            } else if isUsable(flow, packet, frontend) {
+                return established(flow, &packet)
+            }
             remove(key)
             packet.replacesFlow = true
         }
@@ -88,6 +98,14 @@ extension Model {
             return packet.passes(.passNotService)
         }
         return newFlow(&packet, frontend)
+    }
+
+    /// Whether the replies are another flow's by now, which is looked for when the flow is touched.
+    private func hasLostReplies(_ flow: Flow, _ packet: Packet) -> Bool {
+        guard flow.backend != 0, !flow.isEncapsulated, flow.seen != packet.time.tick,
+            let other = flows[FlowKey(tuple: flow.rewritten.reversed, direction: .reverse)]
+        else { return false }
+        return other.rewritten.reversed != packet.tuple
     }
 
     private func isUsable(_ flow: Flow, _ packet: Packet, _ frontend: ModelFrontend) -> Bool {
@@ -153,10 +171,7 @@ extension Model {
     }
 
     private mutating func newFlow(_ packet: inout Packet, _ frontend: ModelFrontend) -> Expectation {
-        if retired.contains(frontend.key) {
-            forgetFragment(packet)
-            return packet.passes(.passRetired)
-        }
+        if retired.contains(frontend.key) { return packet.passes(.passRetired) }
         let client = packet.tuple.source
         if frontend.has(NT_FRONTEND_SOURCE_RANGES),
             !(frontend.allowedSources ?? []).contains(where: { $0.contains(client.address) })
@@ -164,7 +179,10 @@ extension Model {
             return packet.drops(.dropSourceRange)
         }
         let members: [ModelMember]
-        switch frontend.answers[packet.scope] ?? .noEndpoints {
+        // What came encapsulated has its backend.
+        let countsAsPod = packet.tunnelled == nil && node.podPrefixes.contains { $0.contains(client.address) }
+        let scope = countsAsPod ? .internal : packet.scope
+        switch frontend.answers[scope] ?? .noEndpoints {
         case .noEndpoints: return refused(&packet, .dropNoEndpoints)
         case .noLocalEndpoints: return packet.drops(.dropNoLocalEndpoints)
         case .spread(let set): members = set
@@ -178,7 +196,7 @@ extension Model {
             return newEncapsulated(&packet, frontend, id, target)
         }
         let masqueradeFlag =
-            packet.scope == .external ? NT_FRONTEND_MASQUERADE_EXTERNAL : NT_FRONTEND_MASQUERADE_INTERNAL
+            scope == .external ? NT_FRONTEND_MASQUERADE_EXTERNAL : NT_FRONTEND_MASQUERADE_INTERNAL
         let isMasqueraded =
             packet.tunnelled == nil && node.route(to: target.address) != .own
             && (frontend.has(masqueradeFlag) || packet.scope == .external && !isLocal
@@ -212,8 +230,9 @@ extension Model {
         flow.rewritten = packet.tuple.reversed
         let replies = FlowKey(tuple: rewritten.reversed, direction: .reverse)
         if let former = flows[replies], former.rewritten.reversed != packet.tuple {
-            // Its replies are not its own any more.
-            flows[FlowKey(tuple: former.rewritten.reversed, direction: .forward)] = nil
+            // Its replies are not its own any more; unless its client's tuple leads elsewhere by now.
+            let requests = FlowKey(tuple: former.rewritten.reversed, direction: .forward)
+            if flows[requests]?.rewritten == rewritten { flows[requests] = nil }
         }
         flows[replies] = flow
         packet.countNewFlow()
@@ -359,18 +378,15 @@ extension Model {
             flows[replies] = nil
             packet.count(.flowStaleCleared)
         }
-        forgetFragment(packet)
         return packet.passes(.passNotService)
     }
 
     // MARK: Backend to client
 
     private mutating func egress(_ packet: inout Packet) -> Expectation {
-        guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)] else {
-            forgetFragment(packet)
+        guard let flow = flows[FlowKey(tuple: packet.tuple, direction: .reverse)], !flow.isMasqueraded else {
             return packet.passes(.passNotService)
         }
-        guard !flow.isMasqueraded else { return packet.passes(.passNotService) }
         touch(&packet, .reverse, flow)
         packet.count(.reverseTranslated)
         return translated(&packet, to: flow.rewritten, nil)
@@ -386,13 +402,6 @@ extension Model {
         Rewrite.translate(
             &bytes, frame.ip, frame.ip.isLaterFragment ? nil : tuple.source.transport, to: tuple, limit: frame.ip.end)
         return packet.leaves(bytes, path, node)
-    }
-
-    /// An identification used again for what is none of ours.
-    private mutating func forgetFragment(_ packet: Packet) {
-        let frame = packet.frame
-        guard frame.ip.identification != nil, !frame.ip.isLaterFragment else { return }
-        fragments[FragmentKey(frame, packet.tuple.source.transport)] = nil
     }
 
     /// The ports of a first fragment, for those that follow.

@@ -42,6 +42,13 @@ public struct Model {
         var destination: IPAddress
         var identification: UInt32
         var transport: TransportProtocol
+
+        /// What tells it from other datagrams: in IPv6 the protocol does not (RFC 8200 section 4.5).
+        var ofDatagram: FragmentKey {
+            var key = self
+            if source.family == .v6 { key.transport = .udp }
+            return key
+        }
     }
 
     struct AffinityKey: Hashable {
@@ -119,6 +126,9 @@ public struct Model {
         backendIDs[endpoint] = nextBackend
         return nextBackend
     }
+
+    /// Other sources behind external devices count as pods for flows that begin from now on.
+    public mutating func detectPods(in prefixes: [CIDR]) { node.podPrefixes = prefixes }
 
     /// Everything gets older by so many ticks.
     public mutating func age(ticks: UInt32) {

@@ -104,11 +104,13 @@ public struct ModelNode: Sendable {
     public var udpIdle: UInt32
     /// The service CIDRs.
     public var serviceCIDRs: [CIDR]
+    /// Sources behind external devices that count as pods.
+    public var podPrefixes: [CIDR]
 
     /// A node.
     public init(
         devices: [ModelDevice], addresses: [IPFamily: IPAddress], routes: [(prefix: CIDR, route: ModelRoute)],
-        natPorts: ClosedRange<UInt16>, udpIdle: UInt32, serviceCIDRs: [CIDR]
+        natPorts: ClosedRange<UInt16>, udpIdle: UInt32, serviceCIDRs: [CIDR], podPrefixes: [CIDR]
     ) {
         self.devices = Dictionary(uniqueKeysWithValues: devices.map { ($0.index, $0) })
         self.addresses = addresses
@@ -116,6 +118,7 @@ public struct ModelNode: Sendable {
         self.natPorts = natPorts
         self.udpIdle = udpIdle
         self.serviceCIDRs = serviceCIDRs
+        self.podPrefixes = podPrefixes
     }
 
     func route(to destination: IPAddress) -> ModelRoute {

@@ -33,12 +33,46 @@ import Testing
         #expect(note { $0.clusterIP = "" } == [.skipped(.noClusterIP)])
     }
 
-    @Test func aNamedProxyServesWhatNamesIt() {
-        let named = Resolver(options: .init(serviceProxyName: "needletail"))
+    /// Both senses of `service.kubernetes.io/service-proxy-name`: without a name of its own a proxy serves what names
+    /// none, whatever the value is; with one, what names it.
+    @Test(
+        arguments: [
+            (nil, nil, nil), (nil, "", .otherProxy("")), (nil, "needletail", .otherProxy("needletail")),
+            ("needletail", nil, .notForThisProxy), ("needletail", "needletail", nil),
+            ("needletail", "", .otherProxy("")), ("needletail", "cilium", .otherProxy("cilium")),
+            ("needletail", "Needletail", .otherProxy("Needletail")),
+        ] as [(String?, String?, ResolutionNote.SkipReason?)])
+    func proxyNames(_ own: String?, _ label: String?, _ reason: ResolutionNote.SkipReason?) {
         var service = fullService()
-        #expect(resolve(service, named).notes == [.skipped(.notForThisProxy)])
-        service.proxyName = "needletail"
-        #expect(!resolve(service, named).frontends.isEmpty)
+        service.proxyName = label
+        let resolved = resolve(service, Resolver(options: .init(serviceProxyName: own)))
+        #expect(resolved.frontends.isEmpty == (reason != nil))
+        if let reason { #expect(resolved.notes == [.skipped(reason)]) }
+    }
+
+    /// `ShouldSkipService`, the selectors of kube-proxy's watches and what they leave: service semantics 2.1.
+    @Test func whatIsProxied() {
+        func frontends(_ change: (inout Service) -> Void) -> Int {
+            var service = fullService()
+            change(&service)
+            return resolve(service).frontends.count
+        }
+        let all = frontends { _ in }
+        #expect(all == 4)
+        #expect(frontends { $0.clusterIP = "None" } == 0)
+        #expect(
+            frontends {
+                $0.clusterIPs = ["None"]; $0.clusterIP = "None"
+            } == 0)
+        #expect(frontends { $0.type = .externalName } == 0)
+        #expect(frontends { $0.type = .nodePort } == all)
+        #expect(frontends { $0.ipFamilies = ["IPv6"] } == 0)
+        // A headless Service's slices do not count for another Service; without others it has no endpoints.
+        var headless = slice(["1L"])
+        headless.isHeadless = true
+        let resolved = resolver.resolve(fullService(), slices: [headless], context: context)
+        #expect(resolved.frontends.count == all)
+        #expect(resolved.frontends.allSatisfy { $0.external == .refused(.noEndpoints) })
     }
 
     @Test func families() {
@@ -71,10 +105,60 @@ import Testing
         #expect(keys(service) == ["[2001:db8:2::1]:80/TCP"])
     }
 
-    @Test func legacyAddressesAreRead() {
+    /// As kube-proxy's `TestBadIPs`: whatever the field, leading zeros are decimal, and what comes out is canonical.
+    @Test func legacyAddressesAreRead() throws {
+        var service = fullService()
+        service.clusterIP = "203.000.113.001"
+        service.clusterIPs = ["203.000.113.001", "2001:00db8:0002::1"]
+        service.ipFamilies = ["IPv4", "IPv6"]
+        service.externalIPs = ["203.0.113.002"]
+        service.loadBalancerIngress = [LoadBalancerIngress(ip: "203.0.113.03")]
+        service.loadBalancerSourceRanges = ["198.018.000.000/015"]
+        var endpoints = slice(["1R"])
+        endpoints.endpoints[0].addresses = ["198.018.000.001"]
+        let resolved = resolver.resolve(service, slices: [endpoints], context: context)
+        #expect(resolved.problems == [])
+        #expect(
+            Set(resolved.frontends.map { "\($0.kind) \($0.key)" }) == [
+                "clusterIP 203.0.113.1:80/TCP", "externalIP 203.0.113.2:80/TCP", "loadBalancer 203.0.113.3:80/TCP",
+                "nodePort 192.0.2.10:30080/TCP", "clusterIP [2001:db8:2::1]:80/TCP",
+                "nodePort [2001:db8:1::10]:30080/TCP",
+            ])
+        #expect(resolved.frontend(.loadBalancer)?.allowedSources?.map(\.description) == ["198.18.0.0/15"])
+        #expect(resolved.frontend(.externalIP)?.internal.short == "1")
+        #expect(resolved.servingBackends.map(\.description) == ["198.18.0.1:8080/TCP"])
+        let same = try ["203.0.113.1", "203.000.113.001"].map { text in
+            service.clusterIPs[0] = text
+            return try #require(resolver.resolve(service, slices: [endpoints], context: context).frontends.first)
+        }
+        #expect(same[0] == same[1])
+    }
+
+    /// Names of Services are DNS labels since Kubernetes 1.36 (`RelaxedServiceNameValidation`), and no longer.
+    @Test(arguments: [
+        ("web", true), ("0", true), ("1st-service", true), ("2026", true), (String(repeating: "9", count: 63), true),
+        (String(repeating: "a", count: 64), false),
+    ])
+    func names(_ name: String, _ isServed: Bool) {
         var service = plainService()
-        service.clusterIPs = ["203.000.113.001"]
-        #expect(keys(service) == ["203.0.113.1:80/TCP"])
+        service.name = ObjectName(namespace: "default", name: name)
+        let resolved = resolve(service)
+        #expect(!resolved.frontends.isEmpty == isServed)
+        #expect(resolved.problems.map(\.path) == (isServed ? [] : ["metadata.name"]))
+    }
+
+    @Test(arguments: [false, true]) func externalIPsAreServedUnlessTheyAreNotAllowed(_ allowed: Bool) throws {
+        var service = fullService()
+        service.type = .clusterIP
+        service.ports[0].nodePort = 0
+        service.loadBalancerIngress = []
+        service.externalTrafficPolicy = .local
+        let resolved = resolve(service, Resolver(options: .init(servesExternalIPs: allowed)))
+        #expect(resolved.frontends.map(\.kind).contains(.externalIP) == allowed)
+        // Nothing else of the Service is any different.
+        let clusterIP = try #require(resolved.frontend(.clusterIP))
+        #expect(clusterIP.internal.short == "1 2" && clusterIP.external.short == "1 2")
+        #expect(resolved.frontends.count == (allowed ? 2 : 1) && resolved.problems.isEmpty)
     }
 
     @Test func fieldsMakeFrontendsWhateverTheTypeSays() {
@@ -166,7 +250,7 @@ import Testing
         service.ports.append(ServicePort(name: "s", protocolName: "SCTP", port: 9))
         service.loadBalancerSourceRanges = ["198.18.0.0/16"]
         service.sessionAffinity = .clientIP(timeoutSeconds: 60)
-        #expect(resolve(service).problems.map(\.path) == ["spec.healthCheckNodePort", "spec.ports"])
+        #expect(resolve(service).problems.map(\.path) == ["spec.ports"])
     }
 
     /// Which sources are rewritten: section 2.5, with the node's own traffic left to its sockets.

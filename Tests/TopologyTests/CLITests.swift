@@ -84,7 +84,7 @@ import Testing
         #expect(tables.compactMap { $0["verdict"] as? String } == ["ok", "ok"])
         let used = try scene.list("maps", of: "maps").first { $0["name"] as? String == "nt_backends" }
         #expect(used?["used"] as? Int == scene.backends.count)
-        #expect(try scene.document("version")["abiVersion"] as? Int == 2)
+        #expect(try scene.document("version")["abiVersion"] as? Int == 3)
         #expect(try scene.document("flow", "flush", "--all", "--dry-run")["flows"] as? Int == 4)
     }
 

@@ -32,6 +32,8 @@ final class Cluster: Sendable {
     private let directory: TemporaryDirectory
     private let servers: [String: EchoServer]
     private let agent = Mutex<ChildProcess?>(nil)
+    /// Those the agent was last started with.
+    private let flags = Mutex(AgentFlags())
 
     static let servingPods = ["a", "b", "c"]
 
@@ -108,6 +110,7 @@ final class Cluster: Sendable {
     func start(_ flags: AgentFlags = AgentFlags()) throws -> ChildProcess {
         let process = try run(arguments(flags))
         agent.withLock { $0 = process }
+        self.flags.withLock { $0 = flags }
         _ = try process.waitForLine(timeout: .seconds(20)) {
             $0.contains("loaded the datapath") || $0.contains("adopted the datapath")
         }
@@ -157,18 +160,36 @@ final class Cluster: Sendable {
         }
         let node = NodeContext(nodeName: "node", node: catalog.nodes["node"])
         let context = NodeContext(
-            nodeName: "node", zone: node.zone, nodePortAddresses: try nodePortAddresses(),
+            nodeName: "node", zone: node.zone, nodePortAddresses: try nodePortAddresses(node.nodeAddresses),
             nodeAddresses: node.nodeAddresses)
         return Resolver().resolve(catalog, context: context)
     }
 
-    private func nodePortAddresses() throws -> [IPAddress] {
-        let (interfaces, addresses) = try topology.node.namespace.withNetlink {
+    /// As `--nodeport-addresses` says: all of external devices, or all in its prefixes, a family without any being served on all; else the first of
+    /// each family that the Node object has, or else the first external device.
+    private func nodePortAddresses(_ node: [IPAddress]) throws -> [IPAddress] {
+        let (interfaces, all) = try topology.node.namespace.withNetlink {
             (try $0.listInterfaces(), try $0.listAddresses())
         }
-        let external = Set(interfaces.filter { $0.name.hasPrefix("eth") }.map(\.index))
-        return addresses.filter { external.contains($0.interfaceIndex) && !$0.address.isLinkLocal }.map(\.address)
-            .sorted()
+        let addresses = all.filter { !$0.address.isLinkLocal && !$0.address.isLoopback }
+        let external = interfaces.filter { $0.name.hasPrefix("eth") }.map(\.index).sorted()
+        if let text = flags.withLock({ $0.values["--nodeport-addresses"] }) {
+            guard text != "external" else {
+                return Set(addresses.filter { external.contains($0.interfaceIndex) }.map(\.address)).sorted()
+            }
+            let prefixes = text.split(separator: ",").compactMap { CIDR($0) }
+            return Set(addresses.map(\.address)).sorted().filter { address in
+                let ofFamily = prefixes.filter { $0.family == address.family }
+                return ofFamily.isEmpty || ofFamily.contains { $0.contains(address) }
+            }
+        }
+        return IPFamily.allCases.compactMap { family in
+            let own = external.lazy.compactMap { device in
+                addresses.filter { $0.interfaceIndex == device && $0.address.family == family }
+                    .min { ($0.prefixLength, $0.address) < ($1.prefixLength, $1.address) }?.address
+            }
+            return node.first { $0.family == family } ?? own.first
+        }
     }
 
     /// Waits until nothing is left to write: the maps hold what the manifests and the node ask for.

@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test(arguments: IPFamily.allCases) func nodePortsFollowTheNodesAddresses(_ family: IPFamily) throws {
-        let (cluster, service) = try Cluster.serving()
+        let (cluster, service) = try Cluster.serving(AgentFlags(["--nodeport-addresses": "external"]))
         let node = cluster.topology.node
         let second = family == .v4 ? IPAddress(v4: 0xC612_FF01) : IPAddress(v6: 0x2001_0db8_00ff << 80 | 1)
         let index = try node.device("eth0").index
@@ -62,6 +62,77 @@ import Testing
         for frontend in frontends { #expect(try cluster.outside.cannotReach(frontend)) }
         let first = try cluster.frontend(service, .nodePort, family, .tcp)
         #expect(try cluster.outside.servers(of: first) == Set(Cluster.servingPods))
+    }
+
+    /// As kube-proxy's nftables mode has it by default, but followed (service semantics 2.6).
+    @Test(arguments: IPFamily.allCases) func nodePortsAreServedOnThePrimaryAddressAlone(_ family: IPFamily) throws {
+        let (cluster, service) = try Cluster.serving()
+        let node = cluster.topology.node
+        let (second, third) =
+            family == .v4
+            ? (IPAddress(v4: 0xC612_FF01), IPAddress(v4: 0xC612_FF02))
+            : (IPAddress(v6: 0x2001_0db8_00ff << 80 | 1), IPAddress(v6: 0x2001_0db8_00ff << 80 | 2))
+        let first = try cluster.topology.nodeAddress(family, outside: 0)
+        for address in [second, third] { try node.addAddress(address, device: "eth0") }
+        /// Which of the three answer.
+        func serving() throws -> [IPAddress] {
+            try cluster.waitUntilInStep()
+            return try [first, second, third].filter { address in
+                let frontends = [TransportProtocol.tcp, .udp].map {
+                    service.frontend(.nodePort, family, $0, node: address)
+                }
+                let answers = try frontends.map { try !cluster.outside.cannotReach($0) }
+                #expect(Set(answers).count == 1, "\(address)")
+                return answers[0]
+            }
+        }
+        #expect(try serving() == [first], "without a Node object that of the first external device")
+        let rows: [(internal: [IPAddress], external: [IPAddress], served: IPAddress)] = [
+            ([second], [third], second), ([third, second], [], third), ([], [second, third], second),
+            ([first], [], first),
+        ]
+        for row in rows {
+            try cluster.manifests.put(
+                "node.yaml", Self.nodeObject(internal: row.internal, external: row.external))
+            #expect(try serving() == [row.served], "\(row)")
+        }
+        try cluster.manifests.remove("node.yaml")
+        #expect(try serving() == [first])
+    }
+
+    /// A `/0` is all of a family, and so is a list that has no prefix of it.
+    @Test(arguments: [
+        (prefixes: "198.18.255.1/32", v4: ["198.18.255.1"], v6: ["2001:db8:ff::1", "2001:db8:ff::2"]),
+        (
+            prefixes: "2001:db8:ff::/48", v4: ["198.18.255.1", "198.18.255.2"],
+            v6: ["2001:db8:ff::1", "2001:db8:ff::2"]
+        ),
+        (prefixes: "0.0.0.0/0,2001:db8:ff::2/128", v4: ["198.18.255.1", "198.18.255.2"], v6: ["2001:db8:ff::2"]),
+    ])
+    func nodePortsAreServedOnAddressesInPrefixes(_ row: (prefixes: String, v4: [String], v6: [String])) throws {
+        let (cluster, service) = try Cluster.serving(AgentFlags(["--nodeport-addresses": row.prefixes]))
+        let all = ["198.18.255.1", "198.18.255.2", "2001:db8:ff::1", "2001:db8:ff::2"].compactMap { IPAddress($0) }
+        for address in all { try cluster.topology.node.addAddress(address, device: "eth0") }
+        try cluster.waitUntilInStep()
+        for address in all {
+            let isServed = (row.v4 + row.v6).contains("\(address)")
+            let frontend = service.frontend(.nodePort, address.family, .tcp, node: address)
+            #expect(try cluster.outside.cannotReach(frontend) == !isServed, "\(address)")
+        }
+    }
+
+    private static func nodeObject(internal: [IPAddress], external: [IPAddress]) -> String {
+        let addresses =
+            `internal`.map { "{type: InternalIP, address: \"\($0)\"}" }
+            + external.map { "{type: ExternalIP, address: \"\($0)\"}" }
+        return """
+            apiVersion: v1
+            kind: Node
+            metadata: {name: node}
+            status:
+              addresses: [\(addresses.joined(separator: ", "))]
+
+            """
     }
 
     @Test func devicesTheConfigurationNoLongerNamesAreLetGo() throws {
@@ -89,7 +160,9 @@ import Testing
     }
 
     @Test func aDeviceThatIsNamedIsAttachedToWhenItAppears() throws {
-        let flags = AgentFlags(["--external-devices": "eth0,eth7"])
+        let flags = AgentFlags([
+            "--external-devices": "eth0,eth7", "--nodeport-addresses": "external",
+        ])
         let (cluster, service) = try Cluster.serving(flags)
         try cluster.waitForAgentLine("warning", "device=eth7", "attached to when it appears")
         let node = cluster.topology.node

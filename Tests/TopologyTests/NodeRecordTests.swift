@@ -79,6 +79,8 @@ import Testing
 
     @Test func clusterIPsLieInTheRangeAndServiceCIDRsWiden() throws {
         let (cluster, service) = try Cluster.serving(AgentFlags(["--service-cidrs": "198.19.0.0/16,2001:db8:99::/64"]))
+        // The programs are told of them after the frontends.
+        try eventually("the CIDRs are known") { try !cluster.maps().nodeState().serviceCIDRs.isEmpty }
         let state = try cluster.maps().nodeState()
         #expect(state.serviceCIDRs.map(\.description) == ["198.19.0.0/16", "2001:db8:99::/64"])
         for family in IPFamily.allCases {

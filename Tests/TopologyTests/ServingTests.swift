@@ -149,7 +149,7 @@ struct AttachMode: Sendable, CustomTestStringConvertible {
         let cluster = try Cluster(outsideNames: ["outside", "other"])
         let service = try cluster.service()
         try cluster.manifests.put(service)
-        try cluster.start()
+        try cluster.start(AgentFlags(["--nodeport-addresses": "external"]))
         try cluster.waitUntilInStep()
         for index in 0..<2 {
             let address = try cluster.topology.nodeAddress(family, outside: index)

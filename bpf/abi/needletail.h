@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define NT_ABI_VERSION 2u
+#define NT_ABI_VERSION 3u
 
 /* The Maglev slot array's element: one cache line, because array elements are padded to 8 bytes. */
 #define NT_SLOTS_PER_LINE 16u
@@ -37,7 +37,7 @@ struct nt_addr {
 /* The two populations of clients a frontend may answer differently (design: scopes). */
 enum nt_scope {
 	NT_SCOPE_EXTERNAL = 0, /* arrives on an external device */
-	NT_SCOPE_INTERNAL = 1, /* comes from a workload of this node */
+	NT_SCOPE_INTERNAL = 1, /* comes from a workload of this node, or from the pods' prefix */
 };
 #define NT_SCOPE_COUNT 2u
 
@@ -358,35 +358,37 @@ enum nt_counter {
 	NT_ANSWER_TIME_EXCEEDED = 17,
 	NT_ANSWER_TOO_BIG = 18,
 	/* rare: a fallback was taken */
-	NT_FLOW_PICKED_UP = 19,	    /* a TCP flow without an entry, not opened by a SYN */
-	NT_FLOW_RESELECTED = 20,    /* its backend is gone, or a SYN reused its tuple */
-	NT_FLOW_REPAIRED = 21,	    /* one direction's entry had been evicted and was put back */
-	NT_FLOW_PORT_REMAPPED = 22, /* the client's source port was changed */
-	NT_FLOW_STALE_CLEARED = 23, /* a direct connection took over a closed flow's tuple */
-	NT_FLOW_UNTRACKED = 24,	    /* too many new flows: forwarded without an entry */
-	NT_RACE_RETRIED = 25,	    /* a frontend element was recycled under the lookup */
-	NT_FRAGMENT_REORDERED = 26, /* a fragment waited for the first one of its datagram */
+	NT_FLOW_PICKED_UP = 19,	 /* a TCP flow without an entry, not opened by a SYN */
+	NT_FLOW_RESELECTED = 20, /* its backend is gone, or a SYN reused its tuple */
+	NT_FLOW_REPAIRED = 21,	 /* one direction's entry had been evicted and was put back */
+	/* its reply tuple had become another flow's, its own reply entry evicted: it began anew */
+	NT_FLOW_REPLY_TAKEN = 22,
+	NT_FLOW_PORT_REMAPPED = 23, /* the client's source port was changed */
+	NT_FLOW_STALE_CLEARED = 24, /* a direct connection took over a closed flow's tuple */
+	NT_FLOW_UNTRACKED = 25,	    /* too many new flows: forwarded without an entry */
+	NT_RACE_RETRIED = 26,	    /* a frontend element was recycled under the lookup */
+	NT_FRAGMENT_REORDERED = 27, /* a fragment waited for the first one of its datagram */
 	/* refused */
-	NT_DROP_NO_ENDPOINTS = 27,
-	NT_DROP_NO_LOCAL_ENDPOINTS = 28,
-	NT_DROP_UNKNOWN_PORT = 29, /* of a ClusterIP */
-	NT_DROP_UNALLOCATED = 30,  /* an address of the service CIDRs that no Service has */
-	NT_DROP_SOURCE_RANGE = 31, /* not in loadBalancerSourceRanges */
-	NT_DROP_BAD_SLOT = 32,	   /* a set, slot or backend that should exist does not: a bug */
-	NT_DROP_FLOW_TABLE = 33,   /* the kernel refused the flow entry */
-	NT_DROP_PORT_CLASH = 34,   /* no free source port for the reply tuple */
-	NT_DROP_FLOOD = 35,	   /* too many new flows, and this one cannot go without an entry */
-	NT_DROP_NO_ROUTE = 36,	   /* none to the backend or back to the client */
-	NT_DROP_HOP_LIMIT = 37,
-	NT_DROP_TOO_BIG = 38,
+	NT_DROP_NO_ENDPOINTS = 28,
+	NT_DROP_NO_LOCAL_ENDPOINTS = 29,
+	NT_DROP_UNKNOWN_PORT = 30, /* of a ClusterIP */
+	NT_DROP_UNALLOCATED = 31,  /* an address of the service CIDRs that no Service has */
+	NT_DROP_SOURCE_RANGE = 32, /* not in loadBalancerSourceRanges */
+	NT_DROP_BAD_SLOT = 33,	   /* a set, slot or backend that should exist does not: a bug */
+	NT_DROP_FLOW_TABLE = 34,   /* the kernel refused the flow entry */
+	NT_DROP_PORT_CLASH = 35,   /* no free source port for the reply tuple */
+	NT_DROP_FLOOD = 36,	   /* too many new flows, and this one cannot go without an entry */
+	NT_DROP_NO_ROUTE = 37,	   /* none to the backend or back to the client */
+	NT_DROP_HOP_LIMIT = 38,
+	NT_DROP_TOO_BIG = 39,
 	NT_DROP_ANSWER_LIMIT =
-	    39, /* refused without a word: this source has been told often enough */
-	NT_DROP_RACE = 40,
-	NT_DROP_REWRITE = 41, /* the kernel refused the change of the packet */
+	    40, /* refused without a word: this source has been told often enough */
+	NT_DROP_RACE = 41,
+	NT_DROP_REWRITE = 42, /* the kernel refused the change of the packet */
 	/* not of packets: the ring was full, and whoever watches was not told of one */
-	NT_EVENT_LOST = 42,
+	NT_EVENT_LOST = 43,
 };
-#define NT_COUNTER_COUNT 43u
+#define NT_COUNTER_COUNT 44u
 
 struct nt_counters {
 	__u64 value[NT_PROGRAM_COUNT][NT_COUNTER_COUNT];
@@ -517,6 +519,9 @@ struct nt_node {
 	__u64 cluster_last6[2];
 	struct nt_cidr4 cidr4[NT_SERVICE_CIDRS];
 	struct nt_cidr6 cidr6[NT_SERVICE_CIDRS];
+	/* Sources behind external devices whose new flows are of the internal scope too. */
+	struct nt_cidr4 pods4;
+	struct nt_cidr6 pods6;
 };
 
 /* The one element of the map nt_meta, written by the agent for whoever reads the maps. */
@@ -551,6 +556,6 @@ _Static_assert(sizeof(struct nt_service_stats) == 72, "layout");
 _Static_assert(sizeof(struct nt_event) == 64, "layout");
 _Static_assert(sizeof(struct nt_trace) == 112, "layout");
 _Static_assert(sizeof(struct nt_config) == 32, "layout");
-_Static_assert(sizeof(struct nt_node) == 224, "layout");
+_Static_assert(sizeof(struct nt_node) == 264, "layout");
 
 #endif
