@@ -7,9 +7,9 @@ DESTDIR ?=
 CONFIGURATION ?= release
 # Passed on to `swift test`, such as TEST_FLAGS='--filter Resolver'.
 TEST_FLAGS ?=
-# How many tests may have begun and not ended. Swift's pool has a thread per processor, and serves first who came first:
-# a test that waits for an answer would wait until all the others have begun.
-TEST_WIDTH ?= 8
+# How many tests may have begun and not ended. Swift's pool has a thread per processor, and a test that computes or blocks
+# holds one: with as many tests as processors one that waits for a server in the same process is never without.
+TEST_WIDTH ?= $(shell nproc)
 
 BPF_CLANG ?= clang-14
 CLANG_FORMAT ?= clang-format-14

@@ -18,6 +18,12 @@ final class FakeCollection: Sendable {
     /// The queries so far.
     var queries: [[String: String]] { asked.withLock { $0 } }
 
+    /// One of them; `nil` if there were not so many.
+    func query(_ index: Int) -> [String: String]? {
+        let queries = queries
+        return queries.indices.contains(index) ? queries[index] : nil
+    }
+
     func reply(_ query: [String: String]) -> Reply {
         asked.withLock { $0.append(query) }
         return replies.withLock { $0.isEmpty ? .open([]) : $0.removeFirst() }

@@ -116,7 +116,7 @@ private struct Run: Sendable {
             .status(422), .list(10, [Wire.service("a", 1)], continues: "next&1"), .list(10, [Wire.service("b", 1)]),
         ]) { run async throws in
             #expect(await run.holds(["a": 80, "b": 80]))
-            #expect(run.collection.queries[2]["continue"] == "next&1")
+            #expect(run.collection.query(2)?["continue"] == "next&1")
             #expect(run.deliveries.all.count == 1)
         }
     }
@@ -171,9 +171,9 @@ private struct Run: Sendable {
             .list(500, [Wire.service("a", 400, port: 79)]), .open([Wire.modified(Wire.service("a", 501, port: 82))]),
         ]) { run async throws in
             #expect(await run.holds(["a": 82]))
-            #expect(run.collection.queries[3]["resourceVersion"] == "1000")
-            #expect(run.collection.queries[4]["resourceVersion"] == "")
-            #expect(run.collection.queries[5]["resourceVersion"] == "500")
+            #expect(run.collection.query(3)?["resourceVersion"] == "1000")
+            #expect(run.collection.query(4)?["resourceVersion"] == "")
+            #expect(run.collection.query(5)?["resourceVersion"] == "500")
         }
     }
 
@@ -183,7 +183,7 @@ private struct Run: Sendable {
             .open([Wire.added(Wire.service("z", 4)), Wire.bookmark(5, ends: true)]),
         ]) { run async throws in
             #expect(await run.holds(["z": 80]))
-            #expect(run.collection.queries[2]["resourceVersion"] == "")
+            #expect(run.collection.query(2)?["resourceVersion"] == "")
         }
     }
 
@@ -254,7 +254,7 @@ private struct Run: Sendable {
         ) { run async throws in
             #expect(await run.holds(["a": 80, "b": 80]))
             #expect(run.deliveries.all.count == 1, "nothing is told of a list that is not complete")
-            #expect(run.collection.queries[1]["watch"] == nil)
+            #expect(run.collection.query(1)?["watch"] == nil)
         }
     }
 

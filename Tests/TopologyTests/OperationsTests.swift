@@ -66,7 +66,9 @@ import Testing
         for _ in 0..<5 { _ = try cluster.client.ask(service.frontend(.clusterIP, .v4, .tcp)) }
         try cluster.apply(cluster.service(["a": .ready]))
         let lines = try metrics(cluster)
-        #expect(try #require(value("kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}", in: lines)) >= 2)
+        #expect(
+            try #require(value("kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}", in: lines)) >= 2
+        )
         #expect(try #require(value("kubeproxy_sync_proxy_rules_endpoint_changes_total", in: lines)) >= 2)
         #expect(value("kubeproxy_sync_proxy_rules_endpoint_changes_pending", in: lines) == 0)
         let flows = value(
