@@ -20,6 +20,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPCompression = Target.Dependency.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
 let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -165,6 +166,18 @@ let package = Package(
         .target(
             name: "PlanningTestSupport", dependencies: planningTestDependencies + ["TestSupport"],
             path: "Tests/PlanningTestSupport",
+            swiftSettings: settings),
+        // An API server for tests.
+        .target(
+            name: "APIStandIn",
+            dependencies: ["ServiceModel", nioCore, nioHTTP1, nioHTTP2, nioPosix, nioSSL, nioTLS],
+            path: "Tests/APIStandIn", swiftSettings: settings),
+        tests(
+            "APIStandIn", ["APIStandIn", "ServiceModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL],
+            exclude: ["Fixtures"]),
+        .testTarget(
+            name: "KubernetesAPIFaultTests",
+            dependencies: ["APIStandIn", "KubernetesAPI", "ServiceModel", "TestSupport", logging],
             swiftSettings: settings),
         // What docs/datapath.md says, for the programs to be compared with.
         .target(
