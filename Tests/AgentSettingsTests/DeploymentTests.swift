@@ -1,11 +1,11 @@
 import Agent
 import Dataplane
 import Foundation
-import KubernetesAPI
 import Manifests
 import Testing
 
 @testable import AgentSettings
+@testable import KubernetesAPI
 
 /// The files under deploy/, as far as they can be tried without a cluster.
 @Suite struct DeploymentTests {
@@ -126,6 +126,23 @@ import Testing
         #expect(mounts.contains(try #require(configuration.cgroup)))
         #expect(mounts.contains("/sys/fs/bpf") && configuration.pins.root.hasPrefix("/sys/fs/bpf/"))
         #expect(mounts.contains("/etc/needletail"))
+    }
+
+    @Test("The role lets the agent list and watch what it asks for")
+    func rights() {
+        // Rules of `system:node-proxier` as of Kubernetes 1.36
+        // (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`), group and resource.
+        let allowed = ["/services", "/nodes", "discovery.k8s.io/endpointslices", "networking.k8s.io/servicecidrs"]
+        let kinds = [
+            WatchedKind.services(proxyName: nil), WatchedKind.services(proxyName: "needletail"),
+            WatchedKind.endpointSlices, WatchedKind.node("node"), WatchedKind.serviceCIDRs,
+        ]
+        for kind in kinds {
+            // `/api/v1/RESOURCE` of the core group, `/apis/GROUP/VERSION/RESOURCE` of others.
+            let parts = kind.path.split(separator: "/").map(String.init)
+            let group = parts[0] == "api" ? "" : parts[1]
+            #expect(allowed.contains("\(group)/\(parts[parts.count - 1])"), "\(kind.path)")
+        }
     }
 
     @Test("It has the capabilities that were tried and no more, and probes that a draining node survives")
