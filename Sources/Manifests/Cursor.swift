@@ -60,7 +60,7 @@ package struct Cursor {
     }
 
     /// The elements of the list under a key; none when it is absent.
-    func elements(_ key: String) throws(ManifestProblem) -> [Cursor] {
+    package func elements(_ key: String) throws(ManifestProblem) -> [Cursor] {
         try field(key)?.elements() ?? []
     }
 
