@@ -7,6 +7,9 @@ DESTDIR ?=
 CONFIGURATION ?= release
 # Passed on to `swift test`, such as TEST_FLAGS='--filter Resolver'.
 TEST_FLAGS ?=
+# How many tests may have begun and not ended. Swift's pool has a thread per processor, and serves first who came first:
+# a test that waits for an answer would wait until all the others have begun.
+TEST_WIDTH ?= 8
 
 BPF_CLANG ?= clang-14
 CLANG_FORMAT ?= clang-format-14
@@ -61,7 +64,8 @@ test: bpf lint
 	@$(MAKE) --no-print-directory $(BPF_FIXTURES)
 	swift build --build-tests
 	@set -o pipefail; status=0; \
-	swift test --skip-build --disable-xctest $(TEST_FLAGS) 2>&1 \
+	swift test --skip-build --disable-xctest \
+	  --experimental-maximum-parallelization-width $(TEST_WIDTH) $(TEST_FLAGS) 2>&1 \
 	  | tee .build/test.log | sed -u '/Test run with /d' || status=$$?; \
 	sed -n 's/.* Test .* skipped/skipped/p' .build/test.log | sort | uniq -c; \
 	grep 'Test run with ' .build/test.log; exit $$status

@@ -3,17 +3,17 @@ internal import NetTypes
 
 /// Services of a made-up cluster and their EndpointSlices, with the metadata that real ones carry, as watch events.
 ///
-/// All addresses are of 198.18.0.0/15, which is set aside for benchmarks (RFC 2544): the first quarter for ClusterIPs.
+/// All addresses are of 198.18.0.0/15, which is set aside for benchmarks (RFC 2544): the first eighth for ClusterIPs.
 struct ClusterObjects {
     let endpoints: Int
     let format: WireFormat
 
     private static let clusterIPs = IPAddress(v4: 0xC612_0001)
-    private static let endpointIPs = IPAddress(v4: 0xC612_8000)
+    private static let endpointIPs = IPAddress(v4: 0xC612_4000)
     /// The most Services.
-    static let mostServices = 0x7FFE
+    static let mostServices = 0x3FFE
     /// The most endpoints of all Services together.
-    static let mostEndpoints = 0x1_7FFF
+    static let mostEndpoints = 0x1_BFFF
     static let nodeName = "node-000.eu-west-1.compute.internal"
 
     private static func name(_ index: Int) -> String { "service-\(index)" }

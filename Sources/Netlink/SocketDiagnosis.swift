@@ -47,7 +47,8 @@ public struct SocketIdentity: Sendable, Hashable {
 public struct SocketDiagnosis: ~Copyable, Sendable {
     private var socket: NetlinkSocket
 
-    /// Opens it for a network namespace, given as a path such as `/proc/1/ns/net`. Needs CAP_SYS_ADMIN there.
+    /// Opens it for a network namespace, given as a path such as `/proc/1/ns/net`. Needs CAP_SYS_ADMIN for
+    /// another one than the caller's.
     ///
     /// - Throws: `ENOENT` if there is no such file (any more).
     public init(networkNamespace path: String) throws(NetlinkError) {

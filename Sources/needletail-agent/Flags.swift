@@ -7,6 +7,8 @@ extension Option where Value == Override? {
         let initial = setting.initial.map { $0.isEmpty ? "" : " (default: \($0))" } ?? ""
         self.init(
             name: NameSpecification([.customLong(setting.flag)] + aliases),
+            // Numbers may be below 0, and look like a flag.
+            parsing: setting.shape == .number ? .unconditional : .next,
             help: ArgumentHelp("\(setting.help)\(initial)", valueName: setting.placeholder),
             transform: { text in try Self.refusing { try setting.assigning(text) } })
     }

@@ -5,7 +5,7 @@ import PlanningTestSupport
 import TestSupport
 import Testing
 
-@Suite(.serialized, .needsRoot)
+@Suite(.serialized, .needsRoot, .ownThread)
 struct CrashPointTests {
     @Test(arguments: UInt64(1)...8)
     func `Between any two writes new flows go to old or new backends, and open flows stay`(seed: UInt64) throws {

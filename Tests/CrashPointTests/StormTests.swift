@@ -67,7 +67,7 @@ private final class Storm: Sendable {
     }
 }
 
-@Suite(.serialized, .needsRoot)
+@Suite(.serialized, .needsRoot, .ownThread)
 struct StormTests {
     private static let services = 6
     private static let poolSize = 5

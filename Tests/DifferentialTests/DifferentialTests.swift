@@ -13,7 +13,7 @@ import Testing
 /// `NEEDLETAIL_FUZZ_SEED` runs one seed; `NEEDLETAIL_FUZZ_STEPS` says how many steps a seed has; with
 /// `NEEDLETAIL_FUZZ_SEEDS` that many seeds run one after the other, 0 for no end. A seed ends where they part; with
 /// `NEEDLETAIL_FUZZ_FAILURES` others follow until so many have.
-@Suite(.needsRoot, .serialized) struct DifferentialTests {
+@Suite(.needsRoot, .serialized, .ownThread) struct DifferentialTests {
     private static func setting(_ name: String) -> UInt64? {
         ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
     }

@@ -11,7 +11,7 @@ import Testing
 
 /// Who counts as a pod: the table of policies and masquerading by the class of the source (service semantics 2.5, kube-proxy's
 /// `TestInternalExternalMasquerade`), with and without a prefix of the cluster's pods.
-@Suite(.needsRoot, .serialized) struct LocalDetectionTests {
+@Suite(.needsRoot, .serialized, .ownThread) struct LocalDetectionTests {
     enum Source: CaseIterable {
         /// A pod of this node.
         case pod

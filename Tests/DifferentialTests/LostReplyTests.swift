@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// The LRU takes the reply entry of a masqueraded flow, and another flow is given its port.
-@Suite(.needsRoot, .serialized) struct LostReplyTests {
+@Suite(.needsRoot, .serialized, .ownThread) struct LostReplyTests {
     private static let kinds = IPFamily.allCases.flatMap { family in
         [TransportProtocol.tcp, .udp].map { (family, $0) }
     }

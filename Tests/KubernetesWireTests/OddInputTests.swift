@@ -86,10 +86,10 @@ struct OddInputTests {
             "{\"kind\":\"ServiceList\",\"items\":[],\"items\":[]}", "{\"kind\":\"ServiceList\",\"items\":[1]}",
             "{\"kind\":\"ServiceList\",\"items\":[{}]}", "{\"kind\":\"ServiceList\",\"items\":[}",
             "{\"kind\":\"ServiceList\" \"items\":[]}", "{\"kind\" \"ServiceList\"}", "{\"kind\":7}", "{,}",
-            "{\"kind\":\"ServiceList\",}", "{\"kind\":\"Status\",\"code\":403}", "k8s\0",
+            "{\"kind\":\"ServiceList\",}", "{\"kind\":\"Status\",\"code\":403}", "k8s␀",
         ])
     func noLists(_ text: String) {
-        let bytes = Array(text.utf8)
+        let bytes = Array(text.replacing("␀", with: "\0").utf8)
         for format in WireFormat.allCases {
             #expect(throws: WireError.self) { try ListReader.read(bytes.span.bytes, kind: .service, format: format) }
         }
