@@ -237,9 +237,8 @@ let package = Package(
         tests(
             "Topology",
             [
-                "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink", "Planning",
-                "Resolver",
-                "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
+                "APIStandIn", "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink",
+                "Planning", "Resolver", "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
             ]),
     ],
     // For #embed.

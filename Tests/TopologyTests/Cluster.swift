@@ -101,7 +101,7 @@ final class Cluster: Sendable {
     }
 
     func arguments(_ flags: AgentFlags = AgentFlags()) -> [String] {
-        ["--manifests", manifests.path, "--pin-directory", pins.root]
+        (flags.values["--kubeconfig"] == nil ? ["--manifests", manifests.path] : []) + ["--pin-directory", pins.root]
             + flags.values.sorted { $0.key < $1.key }.flatMap { $0.value.isEmpty ? [$0.key] : [$0.key, $0.value] }
     }
 
