@@ -68,9 +68,8 @@ final class Connections: Sendable {
     }
 
     /// New requests are not made on connections that have fallen silent or broken, which with HTTP/2 are those of all
-    /// requests. A client that never got through has none.
+    /// requests.
     func retire(_ generation: Generation) {
-        guard generation.isProven else { return }
         // Released outside the lock, as it may be the last reference.
         let retired = current.withLock { current -> Generation? in
             guard current === generation else { return nil }

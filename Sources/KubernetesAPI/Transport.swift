@@ -103,7 +103,9 @@ final class Transport: Sendable {
             }
         } catch {
             switch RequestError(error).failure {
-            case .silence, .timeout, .connection: if !Task.isCancelled { connections.retire(generation) }
+            case .silence, .timeout: if !Task.isCancelled { connections.retire(generation) }
+            // A client that never got through has no connections to be rid of.
+            case .connection where generation.isProven: if !Task.isCancelled { connections.retire(generation) }
             default: break
             }
             throw error
