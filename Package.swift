@@ -238,7 +238,8 @@ let package = Package(
             "Topology",
             [
                 "APIStandIn", "BPF", "Dataplane", "Manifests", "NeedletailABI", "NetLab", "NetTypes", "Netlink",
-                "Planning", "Resolver", "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent", "needletail",
+                "Planning", "Resolver", "ServiceModel", "Maglev", "PacketKit", "TestSupport", "needletail-agent",
+                "needletail",
             ]),
     ],
     // For #embed.

@@ -221,7 +221,7 @@ struct ExecutableTests {
     }
 
     @Test func versionAndCompletions() throws {
-        #expect(try run(["version"]).output == "needletail \(NeedletailVersion.current), map layout version 2\n")
+        #expect(try run(["version"]).output == "needletail \(NeedletailVersion.current), map layout version 3\n")
         #expect(try run(["--version"]).output == "\(NeedletailVersion.current)\n")
         for shell in ["bash", "zsh", "fish"] {
             let outcome = try run(["--generate-completion-script", shell])

@@ -3,6 +3,7 @@ import Foundation
 import Manifests
 import NetLab
 import NetTypes
+import Resolver
 import ServiceModel
 import TestSupport
 import Testing
