@@ -15,11 +15,15 @@ internal import ServiceModel
 /// datapath stays attached and forwarding when it ends, however it ends.
 public struct AgentService: ServiceLifecycle.Service {
     private let configuration: AgentConfiguration
+    private let description: String
     private let logger: Logger
 
     /// An agent that has not begun.
-    public init(_ configuration: AgentConfiguration, logger: Logger) {
+    ///
+    /// - Parameter description: the configuration in JSON, for `/configz`.
+    public init(_ configuration: AgentConfiguration, description: String = "{}", logger: Logger) {
         self.configuration = configuration
+        self.description = description
         self.logger = logger
     }
 
@@ -218,7 +222,7 @@ public struct AgentService: ServiceLifecycle.Service {
         }
         if !configuration.metricsBindAddress.isEmpty {
             let sources = MetricsSources(
-                snapshot: { await metrics.snapshot() },
+                snapshot: { await metrics.snapshot() }, configuration: { [description] in description },
                 unreadiness: { observation.isReady ? nil : "not everything is programmed yet" })
             servers.append(
                 .metrics(

@@ -35,8 +35,15 @@ public struct ProgramFile: Sendable {
         sigemptyset(&none)
         pthread_sigmask(SIG_SETMASK, &none, nil)
         var pointers = arguments.map { strdup($0) } + [nil]
-        execv(path, &pointers)
-        let code = errno
+        var code: Int32
+        var attempts = 0
+        repeat {
+            if attempts > 0 { usleep(100_000) }
+            execv(path, &pointers)
+            code = errno
+            attempts += 1
+            // Somebody is still writing it, or has it open for writing: an upgrade that is just ending.
+        } while code == ETXTBSY && attempts < 50
         for pointer in pointers { free(pointer) }
         throw Failure(path: path, errno: code)
     }

@@ -65,7 +65,28 @@ enum OwnFormat {
     }
 }
 
+extension OwnFormat {
+    /// The same in JSON: what a YAML value is written as here is JSON too.
+    static func json(_ settings: Settings) -> String {
+        var groups: [(name: String?, members: [String])] = []
+        for setting in Setting.all {
+            guard let text = setting.text(in: settings) else { continue }
+            if groups.last.map({ $0.name != setting.group }) ?? true { groups.append((setting.group, [])) }
+            let name = setting.key.split(separator: ".").last.map(String.init) ?? setting.key
+            groups[groups.count - 1].members.append("\"\(name)\":\(setting.yaml(text))")
+        }
+        let members = groups.flatMap { group in
+            group.name.map { ["\"\($0)\":{\(group.members.joined(separator: ","))}"] } ?? group.members
+        }
+        let head = ["\"apiVersion\":\"\(SettingsFile.apiVersion)\"", "\"kind\":\"\(SettingsFile.kind)\""]
+        return "{\((head + members).joined(separator: ","))}"
+    }
+}
+
 extension Settings {
+    /// The settings in JSON, as `/configz` tells them: by the name of their group, as kube-proxy does.
+    public var configz: String { "{\"needletail.io\":\(OwnFormat.json(self))}\n" }
+
     /// The settings as a file of Needletail's own kind, which reads back as the same.
     public var fileText: String { OwnFormat.text(self) }
 }

@@ -83,6 +83,8 @@ struct Run: AsyncParsableCommand {
         logger.logLevel = loaded.settings.logLevel
         for warning in loaded.warnings { logger.warning("\(warning)") }
         if let score = loaded.settings.effectiveOOMScoreAdjust { OOMScore.adjust(score, logger) }
+        // Until somebody waits for it, it is no reason to end.
+        signal(SIGHUP, SIG_IGN)
         let program = ProgramFile()
         let restart = RestartService(
             reasons: await restartReasons(watch, logger),
@@ -93,7 +95,7 @@ struct Run: AsyncParsableCommand {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
-                    .init(service: AgentService(configuration, logger: logger)),
+                    .init(service: AgentService(configuration, description: loaded.settings.configz, logger: logger)),
                     .init(service: restart, successTerminationBehavior: .gracefullyShutdownGroup),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],

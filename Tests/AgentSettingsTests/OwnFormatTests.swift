@@ -1,4 +1,5 @@
 import AgentSettings
+import Foundation
 import TestSupport
 import Testing
 
@@ -165,6 +166,10 @@ import Testing
         #expect(again.settings == loaded.settings, "seed \(seed)\n\(written)")
         #expect(again.warnings == [])
         #expect(again.settings.fileText == written)
+        let told = try JSONSerialization.jsonObject(with: Data(loaded.settings.configz.utf8)) as? [String: Any]
+        let inner = try JSONSerialization.data(withJSONObject: #require(told?["needletail.io"]))
+        let fromJSON = try SettingsFile.parse(Array(inner), file: "configz")
+        #expect(fromJSON.settings == loaded.settings, "seed \(seed)\n\(loaded.settings.configz)")
     }
 
     /// Texts that each setting takes, hostile ones among them.

@@ -95,7 +95,10 @@ import Testing
         // Nobody translates what comes from outside.
         ("--external-devices none0", "The agent loaded its programs", "6 programs on 3 devices"),
         // NodePorts are served on addresses that nobody outside asks.
-        ("--nodeport-addresses 198.18.0.0/24", "ClusterIP and NodePort lead to both", "4 of 8 ways reach both"),
+        (
+            "--nodeport-addresses 198.18.0.0/24,2001:db8:ffff::/64", "ClusterIP and NodePort lead to both",
+            "4 of 8 ways reach both"
+        ),
     ])
     func claimsThatDoNotHoldAreSaid(_ options: String, _ claim: String, _ evidence: String) async throws {
         let script = try agent(with: options)

@@ -42,7 +42,7 @@ private final class APICluster: Sendable {
 
     func start() throws { try cluster.start(flags) }
 
-    func waitUntilInStep() throws { try cluster.waitUntilInStep(within: .seconds(60)) }
+    func waitUntilInStep() throws { try cluster.waitUntilInStep(within: .seconds(150)) }
 
     func put(_ service: ServiceManifest) throws {
         try cluster.manifests.put(service)
@@ -123,10 +123,8 @@ private final class APICluster: Sendable {
         try api.put(api.cluster.service(["a": .ready, "c": .ready]))
         try api.waitUntilInStep()
         let traffic = try Traffic(api.cluster, service)
-        let faults: [Fault] = [
-            .expired, .reset(after: 150), .cut(after: 150), .garbage(after: 0), .duplicates, .replay,
-            .streamError(500, reason: "InternalError"),
-        ]
+        // Each failure doubles the pause before the next attempt, so there are few; KubernetesAPIFaultTests has them all.
+        let faults: [Fault] = [.reset(after: 150), .garbage(after: 0)]
         let client = try api.cluster.client
         for (round, fault) in faults.enumerated() {
             try api.server.inject(.status(500, reason: "InternalError"), into: RequestPattern(.endpointSlices))
