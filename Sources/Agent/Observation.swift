@@ -127,7 +127,7 @@ extension SourceStatus {
         let kind: String
         /// Since the server was last heard of.
         let age: Duration?
-        /// Whether changes come as they happen.
+        /// Whether everything is known, and nothing can have been missed for long.
         let isHealthy: Bool
         let phase: String
         let figures: Kind
@@ -140,10 +140,10 @@ extension SourceStatus {
     var watches: [Watch] {
         kinds.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, figures in
             let age = figures.heard.map { $0.duration(to: .now) }
-            let isWatching = figures.phase == .watching
+            // Not by the phase: every few minutes a watch ends and is renewed, which is no sign of illness.
+            let isHealthy = figures.synced != nil && (age.map { $0 < Self.healthyAge } ?? false)
             return Watch(
-                kind: kind.resource, age: age, isHealthy: isWatching && (age.map { $0 < Self.healthyAge } ?? false),
-                phase: figures.phase.name, figures: figures)
+                kind: kind.resource, age: age, isHealthy: isHealthy, phase: figures.phase.name, figures: figures)
         }
     }
 }
