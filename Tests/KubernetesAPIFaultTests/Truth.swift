@@ -11,7 +11,12 @@ final class Truth: Sendable {
         var told = 0
     }
 
-    private let pasts = Mutex<[ObjectID: Past]>([:])
+    private let pasts: Mutex<[ObjectID: Past]>
+
+    /// Begins with these objects, before anybody follows; `nil` for those that nobody is told of.
+    init(_ objects: [ObjectID: CatalogObject?]) {
+        pasts = Mutex(objects.mapValues { Past(states: [$0]) })
+    }
 
     /// The object is now this, or gone. To be called before the server knows.
     func note(_ id: ObjectID, _ object: CatalogObject?) {
@@ -32,7 +37,7 @@ final class Truth: Sendable {
         pasts.withLock { pasts in
             let permanent = pasts.filter { id, past in
                 let isNeeded = id.kind == .service || id.kind == .endpointSlice
-                return isNeeded && past.states.count > 1 && past.states.dropFirst().allSatisfy { $0 != nil }
+                return isNeeded && past.states.allSatisfy { $0 != nil }
             }
             return Set(permanent.keys)
         }

@@ -65,7 +65,7 @@ import Testing
     }
 
     /// What the watch asks for is gone; the list that must follow goes wrong as well, and half a list deletes nothing.
-    @Test(arguments: Mishap.refusals + Mishap.interruptions, Wire.all)
+    @Test(arguments: Mishap.refusals + Mishap.interruptions, Wire.usual)
     func aListAfterTheVersionIsGoneDeletesOnlyWhatIsGone(_ mishap: Mishap, _ wire: Wire) async throws {
         let world = try World(wire)
         let follower = try Follower(world, wire)
