@@ -132,8 +132,8 @@ let package = Package(
         target(
             "Benchmark",
             [
-                "BPF", "Dataplane", "KubernetesWire", "Planning", "Resolver", "ServiceModel", "NetTypes",
-                "NeedletailABI", "BenchABI", "CBPFObjects",
+                "BPF", "CLinux", "Dataplane", "KubernetesWire", "Maglev", "NetLab", "Netlink", "PacketKit", "Planning",
+                "Resolver", "ServiceModel", "NetTypes", "NeedletailABI", "BenchABI", "CBPFObjects",
             ]),
         .executableTarget(
             name: "needletail-bench",
@@ -142,7 +142,10 @@ let package = Package(
 
         tests(
             "Benchmark",
-            ["Benchmark", "BPF", "Dataplane", "KubernetesWire", "NetTypes", "NeedletailABI", "TestSupport"]),
+            [
+                "Benchmark", "BPF", "Dataplane", "KubernetesWire", "Maglev", "NetLab", "Netlink", "NetTypes",
+                "NeedletailABI", "TestSupport",
+            ]),
         .executableTarget(
             name: "needletail-demo",
             dependencies: [
