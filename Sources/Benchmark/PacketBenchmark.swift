@@ -84,6 +84,7 @@ extension PacketBenchmark {
             // Some room to spare: free entries are kept per CPU, out of reach of the others.
             let rig = try Rig(tableFlows: flows.count * ClientSide.allCases.count + flows.count / 8 + 4096)
             for set in sets { try rig.prime(set, flows: flows) }
+            try FlowTable(rig.datapath.maps).fitMarks(toFlows: flows.count * sets.count)
             for family in settings.families {
                 let problem = try rig.programs.run(
                     .lruInsert, floorFrame(family), .ordered(flows), runs: flows.count
