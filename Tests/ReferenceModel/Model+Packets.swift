@@ -290,7 +290,9 @@ extension Model {
     /// From a node that has encapsulated it for a backend here.
     private mutating func decapsulate(_ packet: Packet) -> Expectation {
         let outer = packet.frame.ip
+        // A tag in the frame is left to tc, which gets it out of the way.
         guard packet.isIngress, packet.scope == .external, outer.identification == nil,
+            !packet.isXDP || !packet.isTagged,
             let inner = try? ParsedFrame(
                 Array(packet.frame.bytes[..<outer.start] + packet.frame.bytes[outer.payload..<outer.end])),
             inner.ip.identification == nil, let tuple = inner.tuple, let frontend = frontends[tuple.destination],
