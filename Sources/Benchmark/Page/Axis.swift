@@ -14,10 +14,12 @@ struct Axis {
 
     /// From 0, or less if there is less, to a round number not below the largest value.
     static func linear(_ values: [Double], ticks wanted: Int = 5) -> Axis {
-        let (least, largest) = (min(0, values.min() ?? 0), max(0, values.max() ?? 0))
-        let range = largest - least > 0 ? largest - least : 1
+        let least = min(0, values.min() ?? 0)
+        let greatest = max(0, values.max() ?? 0)
+        let largest = greatest > least ? greatest : 1
+        let range = largest - least
         let step = roundUp(range / Double(wanted))
-        let (first, last) = ((least / step).rounded(.down), max((largest / step).rounded(.up), 1))
+        let (first, last) = ((least / step).rounded(.down), (largest / step).rounded(.up))
         let ticks = stride(from: first, through: last, by: 1).map { index in
             Tick(value: index * step, label: Self.label(index * step))
         }
@@ -67,8 +69,7 @@ struct Axis {
     }
 
     private static func label(_ value: Double) -> String {
-        let text = Decimal.text(
-            value, places: value.magnitude >= 100 ? 0 : value.magnitude >= 0.01 || value == 0 ? 3 : 6)
+        let text = Decimal.text(value, places: value.magnitude >= 100 ? 0 : value.magnitude >= 1 ? 3 : 9)
         guard text.contains(".") else { return Decimal.grouped(text) }
         let cut = text.reversed().drop { $0 == "0" }.drop { $0 == "." }
         return Decimal.grouped(String(cut.reversed()))

@@ -306,7 +306,7 @@ struct BarChart {
         let scale = group.scale
         // A bar's length is its figure: only where that hides all but a few are there marks on a logarithmic scale.
         axis = Axis.fitting(group.measurements.flatMap { $0.samples.map(scale.value) }, upTo: 100)
-        names = layout.legend.map { Drawing.width(of: $0.name) }.max() ?? 0
+        names = min(layout.legend.map { Drawing.width(of: $0.name) }.max() ?? 0, width / 2)
     }
 
     func draw(_ panel: ChartLayout.Panel) -> Drawing {
@@ -327,7 +327,7 @@ struct BarChart {
         for (index, (series, measurement)) in rows.enumerated() {
             guard let statistics = Statistics(measurement.samples) else { continue }
             let middle = top + Self.row * (Double(index) + 0.5) + 2
-            drawing.text(names + 4, middle + 4, series.name, .end, class: "name")
+            drawing.text(names + 4, middle + 4, Drawing.shortened(series.name, to: names), .end, class: "name")
             let x = { (figure: Double) in area.x(axis.place(scale.value(figure))) }
             let tip = "\(series.name): \(scale.text(statistics))"
             if !axis.isLogarithmic {
