@@ -167,7 +167,10 @@ struct PlotArea {
     /// The vertical axis with a line across at each tick, and what it is in above it.
     func drawVertical(_ axis: Axis, title: String, heading: String, in drawing: inout Drawing) {
         drawing.text(2, 14, title, class: "axis")
-        if !heading.isEmpty { drawing.text(right, 14, heading, .end, class: "heading") }
+        let room = right - Drawing.width(of: title) - 12
+        if !heading.isEmpty {
+            drawing.text(right, 14, Drawing.shortened(heading, to: room), .end, class: "heading")
+        }
         for tick in axis.ticks {
             let y = y(axis.place(tick.value))
             drawing.line(left, y, right, y, class: "grid")
@@ -314,7 +317,7 @@ struct BarChart {
         let top = panel.title.isEmpty ? 6.0 : 24
         let bottom = top + Self.row * Double(rows.count) + 4
         var drawing = Drawing(width: width, height: bottom + 40)
-        if !panel.title.isEmpty { drawing.text(2, 14, panel.title, class: "heading") }
+        if !panel.title.isEmpty { drawing.text(2, 14, Drawing.shortened(panel.title, to: width - 4), class: "heading") }
         let scale = group.scale
         let figures = rows.map { scale.text(Statistics($0.1.samples)?.median ?? 0) }
         let room = figures.map(Drawing.width).max() ?? 0

@@ -73,7 +73,8 @@ import Testing
         let report = try MadeUp.random(seed)
         let comparison = Comparison(from: try MadeUp.random(seed + 1), to: report)
         #expect(!report.text(comparison: comparison).isEmpty, "seed \(seed)")
-        #expect(try Page(report.page(comparison: comparison)).problems == [], "seed \(seed)")
+        let problems = try Page(report.page(comparison: comparison)).problems
+        #expect(problems == [], "seed \(seed): \(problems)")
     }
 }
 
