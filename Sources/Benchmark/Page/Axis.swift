@@ -36,9 +36,14 @@ struct Axis {
         var upper = marks.first { $0 >= largest / 1.000001 } ?? largest
         if upper <= lower { upper = marks.first { $0 > lower } ?? lower * 10 }
         let decades = log10(upper / lower)
-        let shown = marks.filter { mark in
-            let leading = mark / pow(10, log10(mark * 1.000001).rounded(.down))
-            return mark >= lower && mark <= upper && (decades <= 3 || leading < 1.5)
+        let shown: [Double]
+        if decades <= 3 {
+            shown = marks.filter { $0 >= lower && $0 <= upper }
+        } else {
+            // Powers of ten only, and no more than have room.
+            let step = Int((decades / 8).rounded(.up))
+            shown = stride(from: Int(log10(lower).rounded(.up)), through: exponents.upperBound, by: step)
+                .map { pow(10, Double($0)) }.filter { $0 <= upper }
         }
         return Axis(
             lower: lower, upper: upper, isLogarithmic: true,
