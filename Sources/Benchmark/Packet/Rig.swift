@@ -4,153 +4,206 @@ internal import NeedletailABI
 internal import NetTypes
 internal import Planning
 internal import Resolver
-internal import ServiceModel
 
-/// Whose traffic it is. Each has clients of its own, so that no two flows have the same reply tuple.
-enum ClientSide: CaseIterable {
-    case external
-    case workload
-}
-
-/// Clients of one side and family: a set of flows.
+/// Flows that are opened, and walked through, together.
 struct FlowSet: Hashable {
+    enum Kind: Hashable {
+        /// TCP to `web`.
+        case tcp
+        /// UDP to `web`.
+        case udp
+        /// TCP to `remote`, from outside.
+        case masqueraded
+        /// TCP to so many Services.
+        case many(Int)
+    }
+
     let side: ClientSide
     let family: IPFamily
+    var kind = Kind.tcp
 
-    static let all = IPFamily.allCases.flatMap { family in ClientSide.allCases.map { FlowSet(side: $0, family: family) }
-    }
-}
+    private var site: BenchSite { BenchSite(family: family) }
+    private var transport: TransportProtocol { kind == .udp ? .udp : .tcp }
+    private var clients: TransportEndpoint { site.clients(side, transport) }
 
-/// The one service of the benchmark: a NodePort and a ClusterIP in front of one backend on this node.
-struct BenchService {
-    let family: IPFamily
+    private var services: Int { if case .many(let count) = kind { count } else { 1 } }
 
-    private var site: Site { family == .v4 ? .v4 : .v6 }
-
-    private struct Site {
-        let node, clusterIP, backend, stranger: IPAddress
-        let external, workload: IPAddress
-
-        static let v4 = Site(
-            node: IPAddress(v4: 0xCB00_7101), clusterIP: IPAddress(v4: 0xCB00_710A),
-            backend: IPAddress(v4: 0xC000_020A),
-            stranger: IPAddress(v4: 0xC000_02C8), external: IPAddress(v4: 0xC612_0000),
-            workload: IPAddress(v4: 0xC613_0000))
-        static let v6 = Site(
-            node: host(1, 1), clusterIP: host(1, 10), backend: host(2, 10), stranger: host(2, 200),
-            external: host(3, 0), workload: host(4, 0))
-
-        private static func host(_ subnet: UInt128, _ number: UInt128) -> IPAddress {
-            IPAddress(v6: 0x2001_0DB8 << 96 | subnet << 64 | number)
+    private var frontend: TransportEndpoint {
+        switch kind {
+        case .tcp, .udp: site.web(side, transport)
+        case .masqueraded: site.remote
+        case .many: site.many(side)
         }
     }
 
-    static let nodeName = "bench"
-    private static let nodePort: UInt16 = 30_080
-    private static let name = ObjectName(namespace: "bench", name: "web")
-
-    var node: IPAddress { site.node }
-    var backend: TransportEndpoint { TransportEndpoint(site.backend, 8080, .tcp) }
-    /// Somebody no service knows.
-    var stranger: TransportEndpoint { TransportEndpoint(site.stranger, 80, .tcp) }
-
-    func clients(_ side: ClientSide) -> IPAddress { side == .external ? site.external : site.workload }
-
-    func frontend(_ side: ClientSide) -> TransportEndpoint {
-        side == .external
-            ? TransportEndpoint(site.node, Self.nodePort, .tcp) : TransportEndpoint(site.clusterIP, 80, .tcp)
+    /// What opens a flow.
+    var opening: Frame {
+        Frame(from: clients, to: frontend, kind == .udp ? .datagram : .syn, services: services)
     }
 
-    /// What the maps should hold for it, by way of the resolver.
-    static var desiredState: DesiredState {
-        let services = IPFamily.allCases.map(BenchService.init)
-        let addresses = services.map { "\($0.frontend(.workload).address)" }
-        let service = Service(
-            name: name, type: .nodePort, clusterIP: addresses[0], clusterIPs: addresses,
-            ipFamilies: services.map { "IPv\($0.family.rawValue)" },
-            ports: [ServicePort(port: 80, nodePort: Int(nodePort))])
-        let slices = services.map { service in
-            EndpointSlice(
-                name: ObjectName(namespace: name.namespace, name: "web-\(service.family.rawValue)"),
-                serviceName: name.name, addressType: "IPv\(service.family.rawValue)",
-                endpoints: [Endpoint(addresses: ["\(service.backend.address)"], nodeName: nodeName)],
-                ports: [EndpointPort(port: Int(service.backend.port))])
+    /// What a client sends on an open one.
+    var data: Frame { Frame(from: clients, to: frontend, kind == .udp ? .datagram : .data, services: services) }
+
+    /// What the backend sends; `nil` where there are several, and so no rule what the reply to each flow is.
+    var reply: Frame? {
+        switch kind {
+        case .tcp, .udp: Frame(to: clients, from: site.backend(transport), kind == .udp ? .datagram : .data)
+        case .masqueraded: Frame(from: site.remoteBackends, toPortsOf: site.node)
+        case .many: nil
         }
-        let context = NodeContext(nodeName: nodeName, nodePortAddresses: services.map(\.node))
-        let resolver = Resolver()
-        return resolver.merge([resolver.resolve(service, slices: slices, context: context)])
     }
+
+    /// A program that packets from its clients come by, and one that packets to them do.
+    var programs: (toBackend: DatapathProgram, toClient: DatapathProgram) {
+        if kind == .masqueraded { return (.externalIngress, .externalIngress) }
+        return side == .external ? (.externalIngress, .externalEgress) : (.workloadIngress, .workloadEgress)
+    }
+
+    /// How packets leave programs.
+    var verdict: Expectation.Verdict { kind == .masqueraded ? .send : .pass }
 }
 
-/// A datapath of its own, loaded unpinned and attached nowhere, with the benchmark's service in its maps, and the
+/// What becomes of each packet of a case.
+struct Expectation {
+    enum Verdict {
+        case pass, send
+    }
+
+    /// Each moves by one with each packet; all others stay.
+    let counters: [DatapathCounter]
+    var verdict = Verdict.pass
+}
+
+/// A datapath of its own, loaded unpinned and attached nowhere, with the benchmark's Services in its maps, and the
 /// programs that run it. It ends with its owner.
 final class Rig {
+    /// How large its tables are, and what is in its maps.
+    struct Size {
+        /// TCP flows of each family that the table holds, for all sets together.
+        var tcp: Int
+        /// The same of UDP.
+        var udp = 1024
+        /// Flows of each family that are masqueraded.
+        var masqueraded = 1
+        /// Services besides the three that are always there.
+        var services = 0
+        /// Endpoints of each of them.
+        var endpoints = 1
+    }
+
     let datapath: Datapath
     let programs: BenchPrograms
-    /// Entries of each family's flow table.
-    let tableEntries: Int
     /// The first run number whose tuple is new; runs with lower ones have been.
     var nextNew: [FlowSet: UInt64] = [:]
     /// The same for the floors' tables.
-    var nextInsert: [IPFamily: UInt64] = [:]
+    var nextInsert: [Floor: [IPFamily: UInt64]] = [:]
     /// The tick (``FlowClock``) of each set's last packet.
     var lastTouched: [FlowSet: UInt64] = [:]
 
-    /// `tableFlows` is how many flows of each family the flow table holds, for all sets together.
-    init(tableFlows: Int) throws {
+    /// A rig for the node, on whose namespace's thread it must be made and used.
+    init(_ size: Size, node: PacketNode) throws {
         var settings = DatapathSettings()
-        settings.maxTCPFlows = UInt32(tableFlows)
-        settings.maxUDPFlows = 1024
+        settings.maxTCPFlows = UInt32(size.tcp)
+        settings.maxUDPFlows = UInt32(size.udp)
         settings.newFlowLimit = 0
-        settings.maxSlots = 1 << 16
-        tableEntries = tableFlows * 2
+        // Refusals are measured, not the rate at which they cease.
+        settings.answerLimit = .max
+        settings.maxSlots = UInt32(BenchSite.slots(many: size.services, endpoints: size.endpoints))
+        settings.maxBackends = UInt32(1024 + 2 * size.services * size.endpoints)
+        settings.maxServices = UInt32(1024 + size.services)
+        settings.maxSets = UInt32(1024 + 2 * size.services)
         datapath = try Datapath.load(settings, pins: nil)
-        programs = try BenchPrograms(tableEntries: UInt32(tableEntries))
+        programs = try BenchPrograms(
+            tableEntries: UInt32(size.tcp * 2), listEntries: UInt32(size.masqueraded), device: node.device)
+        var devices = try DeviceTable(datapath.maps)
+        try devices.store([node.device: node.record])
+        try datapath.maps.store(
+            NodeState(addresses: node.record.addresses, clusterIPs: BenchSite.clusterIPs(many: size.services)))
         var maps = KernelMaps(datapath.maps)
-        let plan = try Planner.plan(from: try maps.read(), to: BenchService.desiredState)
-        guard plan.problems.isEmpty else {
-            throw BenchmarkError.preparationFailed(plan.problems.map(\.description).joined(separator: "; "))
+        let wanted = BenchSite.desiredState(many: size.services, endpoints: size.endpoints)
+        let plan = try Planner.plan(from: try maps.read(), to: wanted)
+        guard plan.problems.isEmpty, wanted.problems.isEmpty, wanted.conflicts.isEmpty else {
+            let problems = plan.problems.map(\.description) + wanted.problems.map(\.description)
+            throw BenchmarkError.preparationFailed(problems.joined(separator: "; "))
         }
         try maps.perform(plan.writes)
     }
 
-    /// Runs a datapath program and says how its counters, other than by one `expected` for each run, differ; `nil`
-    /// when they do not.
+    /// Runs a datapath program and says how its counters and verdict differ from what is expected; `nil` when they do
+    /// not.
     func run(
-        _ program: DatapathProgram, _ frame: Frame, _ walk: Walk?, runs: Int,
-        expecting expected: DatapathCounter
-    ) throws -> (run: TestRun, problem: String?) {
+        _ program: DatapathProgram, _ frame: Frame, _ walk: Walk?, runs: Int, chunk: Int? = nil,
+        expecting expected: Expectation
+    ) throws -> (run: Runs, problem: String?) {
         guard let loaded = datapath.programs[program] else {
             throw BenchmarkError.preparationFailed("program \(program.name) is not in the object")
         }
         let before = try CounterReading(datapath.maps)
-        let run = try programs.run(loaded, on: program.hook, frame, walk, runs: runs)
+        let run = try programs.run(loaded, on: program.hook, frame, walk, runs: runs, chunk: chunk)
         let after = try CounterReading(datapath.maps)
         var found: [String] = []
         for other in DatapathCounter.allCases {
-            let wanted = other == expected ? UInt64(runs) : 0
+            let wanted = expected.counters.contains(other) ? UInt64(runs) : 0
             let counted = after[program, other] - before[program, other]
             if counted != wanted { found.append("\(other.name) \(counted) of \(wanted)") }
         }
-        if run.signedVerdict != program.hook.pass { found.append("verdict \(run.signedVerdict)") }
+        let verdict = expected.verdict == .pass ? program.hook.pass : program.hook.send
+        if run.verdict != verdict { found.append("verdict \(run.verdict), not \(verdict)") }
         return (run, found.isEmpty ? nil : "\(program.name): \(found.joined(separator: ", "))")
     }
 
-    /// Opens all flows of a set, and lets the backend answer each.
+    /// Opens all flows of a set, and lets the backend answer each, where it is known what that looks like.
     func prime(_ set: FlowSet, flows: FlowCount) throws {
-        let service = BenchService(family: set.family)
-        let clients = service.clients(set.side)
-        let syn = Frame(clients: clients, peer: service.frontend(set.side), isReply: false, kind: .syn)
-        let answer = Frame(clients: clients, peer: service.backend, isReply: true, kind: .data)
-        let (ingress, egress): (DatapathProgram, DatapathProgram) =
-            set.side == .external ? (.externalIngress, .externalEgress) : (.workloadIngress, .workloadEgress)
-        let runs = flows.count
-        let problems = [
-            try run(ingress, syn, .ordered(flows), runs: runs, expecting: .forwardNew).problem,
-            try run(egress, answer, .ordered(flows), runs: runs, expecting: .reverseTranslated).problem,
-        ]
-        for case let problem? in problems { throw BenchmarkError.preparationFailed(problem) }
+        let (toBackend, toClient) = set.programs
+        let opened = try run(
+            toBackend, set.opening, .ordered(flows), runs: flows.count,
+            expecting: Expectation(counters: [.forwardNew], verdict: set.verdict))
+        if let problem = opened.problem { throw BenchmarkError.preparationFailed(problem) }
+        if set.kind == .masqueraded { try listReplies(set.family, flows) }
+        if let reply = set.reply {
+            let answered = try run(
+                toClient, reply, .ordered(flows), runs: flows.count,
+                expecting: Expectation(counters: [.reverseTranslated], verdict: set.verdict))
+            if let problem = answered.problem { throw BenchmarkError.preparationFailed(problem) }
+        }
         lastTouched[set] = FlowClock.tick
+    }
+
+    /// Which ports the node gave to masqueraded flows, and which backend each has, is in the flow table alone.
+    private func listReplies(_ family: IPFamily, _ flows: FlowCount) throws {
+        var found: [(address: UInt16, port: UInt16)] = []
+        try FlowTable(datapath.maps).forEach { entry in
+            let tuple = entry.onWire
+            guard entry.direction == .reverse, entry.flags.contains(.masqueraded),
+                tuple.source.address.family == family
+            else { return }
+            found.append((UInt16(truncatingIfNeeded: tuple.source.address.bits), tuple.destination.port))
+        }
+        guard found.count == flows.count else {
+            throw BenchmarkError.preparationFailed("\(found.count) masqueraded flows, not \(flows.count)")
+        }
+        try programs.setList(family, found)
+    }
+
+    /// Opens flows until the table is full of them, at most `flows` of which have room.
+    func fill(_ set: FlowSet, flows: FlowCount) throws {
+        let runs = flows.count + flows.count / 8
+        let opened = try run(
+            set.programs.toBackend, set.opening, .endless(from: 0), runs: runs,
+            expecting: Expectation(counters: [.forwardNew], verdict: set.verdict))
+        if let problem = opened.problem { throw BenchmarkError.preparationFailed(problem) }
+        nextNew[set] = UInt64(runs)
+    }
+
+    /// Inserts into a floor's table until it is full, which has room for so many entries.
+    func fill(_ floor: Floor, _ frame: Frame, entries: Int) throws {
+        // What is hashed into lines leaves some half empty for long.
+        let runs = floor == .denseInsert ? entries * 2 : entries + entries / 8
+        let (_, failures) = try programs.run(floor, frame, .endless(from: 0), runs: runs)
+        guard failures == 0 else {
+            throw BenchmarkError.preparationFailed("\(floor.rawValue): \(failures) of \(runs) runs failed")
+        }
+        nextInsert[floor, default: [:]][frame.family] = UInt64(runs)
     }
 }
 
