@@ -359,7 +359,7 @@ struct LatencyChart {
         self.width = width
         let latencies = measurements.compactMap(\.latencies)
         vertical = Axis.fitting(latencies.flatMap { $0.points.map(\.latency) })
-        nines = min(max(log10(Double(latencies.map(\.count).max() ?? 1)).rounded(.up), 2), 7)
+        nines = min(max(log10(Double(latencies.map(\.count).max() ?? 1)), 2), 7)
     }
 
     /// How many nines a percentile is: 0 at 0, 1 at 90, 2 at 99. The last of `count` operations has as many as can be
@@ -372,7 +372,7 @@ struct LatencyChart {
 
     func draw(_ panel: ChartLayout.Panel) -> Drawing {
         var drawing = Drawing(width: width, height: 280)
-        let area = PlotArea(left: max(vertical.labelWidth + 12, 30), right: width - 20, top: 28, bottom: 236)
+        let area = PlotArea(left: max(vertical.labelWidth + 12, 30), right: width - 30, top: 28, bottom: 236)
         area.drawVertical(vertical, title: "µs", heading: panel.title, in: &drawing)
         var ticks = [(place: 0.0, label: "0%"), (place: -log10(0.5) / nines, label: "50%")]
         for nine in 1...Int(nines) {

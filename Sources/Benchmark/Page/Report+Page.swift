@@ -87,8 +87,8 @@ extension Figure {
         }
         let legend = keys.isEmpty ? "" : "<div class=\"legend\">\(keys.joined(separator: "\n"))</div>\n"
         return """
-            \(legend)<div class="panels">\(pictures.joined(separator: "\n"))</div>
-            \(Markup.element("p", caption, class: "caption"))
+            <div class="chart">\(legend)<div class="panels">\(pictures.joined(separator: "\n"))</div>
+            \(Markup.element("p", caption, class: "caption"))</div>
             """
     }
 }

@@ -94,7 +94,9 @@ struct MeasurementGroup {
         guard let key = measurement.reference else { return ["", "", "", ""] }
         let ratios = byKey[key].map(measurement.ratios) ?? []
         guard let ratio = Statistics(ratios) else { return ["", "", "", ""] }
-        return [ratio.median, ratio.min, ratio.max].map { Decimal.text($0, places: $0.magnitude < 10 ? 2 : 1) }
+        return [ratio.median, ratio.min, ratio.max].map {
+            Decimal.text($0, places: $0.magnitude < 0.1 ? 3 : $0.magnitude < 10 ? 2 : 1)
+        }
             + [name(of: key, seenFrom: measurement.key)]
     }
 

@@ -1,6 +1,9 @@
 import Benchmark
 import Foundation
 
+/// Foundation has something else of this name.
+typealias Measurement = Benchmark.Measurement
+
 /// A generator whose sequence is its seed's (SplitMix64).
 struct Seeded: RandomNumberGenerator {
     private var state: UInt64
