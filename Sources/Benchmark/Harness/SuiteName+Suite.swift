@@ -2,7 +2,7 @@ extension SuiteName {
     /// What runs when this name is asked for. A new suite has a case in ``SuiteName`` and a line here.
     var suite: (any Suite.Type)? {
         switch self {
-        case .packet: nil
+        case .packet: PacketSuite.self
         case .forward: nil
         case .connect: nil
         case .programming: nil
