@@ -1,7 +1,9 @@
 import BPF
 import Dataplane
+import NeedletailABI
 import NetLab
 import NetTypes
+import Resolver
 import TestSupport
 import Testing
 
