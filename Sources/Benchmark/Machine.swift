@@ -12,6 +12,14 @@ public struct Machine: Sendable, Hashable {
     /// UTC, as `2026-01-31T12:00:00Z`.
     public let date: String
 
+    /// A machine as it was.
+    public init(kernel: String, processor: String, cores: Int, date: String) {
+        self.kernel = kernel
+        self.processor = processor
+        self.cores = cores
+        self.date = date
+    }
+
     /// This machine, now.
     public init() {
         kernel = SmallFile.read("/proc/sys/kernel/osrelease").map { String($0.prefix { $0 != "\n" }) } ?? ""

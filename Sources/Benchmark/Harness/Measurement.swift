@@ -40,7 +40,7 @@ public struct Measurement: Sendable, Hashable {
     }
 
     /// What the figures are in.
-    public enum Unit: String, Sendable, Hashable, CaseIterable {
+    public enum Unit: String, Sendable, Hashable, CaseIterable, Decodable {
         case nanosecondsPerPacket = "ns/packet"
         case packetsPerSecond = "packets/s"
         case connectionsPerSecond = "connections/s"
@@ -51,6 +51,14 @@ public struct Measurement: Sendable, Hashable {
         case bytes
         case percent = "%"
         case count
+
+        /// Whether it is a duration or a rate, which no two runs have alike.
+        public var isTimed: Bool {
+            switch self {
+            case .bytes, .percent, .count: false
+            default: true
+            }
+        }
 
         /// Whether more of it is better.
         public var isBetterHigher: Bool {
