@@ -259,7 +259,8 @@ actor Reconciler {
         for note in service?.notes ?? [] {
             logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
-        desired.update(name, service, &changes)
+        // Until there is a planner to tell, everything will be.
+        if isPlannerCurrent { desired.update(name, service, &changes) } else { desired.update(name, service) }
         roll.update(name, service)
     }
 
@@ -352,7 +353,7 @@ actor Reconciler {
         if !knowsAll {
             logger.warning("some manifests cannot be read: what was programmed before and is in no other is kept")
         }
-        return planner.plan(all: DesiredChanges(all: desired.state), keepsOthers: !knowsAll)
+        return planner.plan(all: DesiredChanges(all: desired), keepsOthers: !knowsAll)
     }
 
     /// Performs writes and keeps the planner's image in step. After a failure only the kernel knows what the maps hold,

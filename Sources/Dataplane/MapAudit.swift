@@ -218,7 +218,7 @@ extension KernelMaps {
         try builder.build(into: &span, backends: table.members.span, ids: ids.span)
         let first = Self.firstMember(slots: table.slots)
         var wrong: [(index: Int, id: UInt32)] = []
-        try maps.slots.withMapped(elements: Self.elements(of: table), writable: false) { bytes in
+        try maps.slots.withMapped(elements: table.extent, writable: false) { bytes in
             let extent = bytes.bindMemory(to: UInt32.self)
             for (index, id) in slots.enumerated() where extent[index] != id { wrong.append((index, id)) }
             for (index, id) in ids.sorted().enumerated() where extent[first + index] != id {
@@ -257,15 +257,10 @@ extension KernelMaps {
     /// Element by element: programs are reading the table, and each store sends a slot to its backend.
     private mutating func patch(_ table: SlotTable) throws {
         let wrong = try wrongElements(of: table)
-        try maps.slots.withMapped(elements: Self.elements(of: table), writable: true) { bytes in
+        try maps.slots.withMapped(elements: table.extent, writable: true) { bytes in
             let extent = bytes.bindMemory(to: UInt32.self)
             for (index, id) in wrong { extent[index] = id }
         }
-    }
-
-    private static func elements(of table: SlotTable) -> Range<Int> {
-        let first = Int(table.line)
-        return first..<first + SetRecord.lines(forSlots: Int(table.slots), backends: table.ids.count)
     }
 
     private func removeKey(_ bytes: [UInt8], from map: String) throws {
