@@ -35,8 +35,5 @@ struct MaglevTurn {
     /// The next slot of the permutation: the sum, or that less M. Of the two the one below M is the lesser, for less M the
     /// sum wraps around unless it is M or more. No branch, which could not be predicted: it would take most of the time.
     @inline(__always)
-    private func after(_ slot: UInt32, _ m: UInt32) -> UInt32 {
-        let sum = slot &+ skip
-        return min(sum, sum &- m)
-    }
+    private func after(_ slot: UInt32, _ m: UInt32) -> UInt32 { min(slot &+ skip, slot &- (m &- skip)) }
 }
