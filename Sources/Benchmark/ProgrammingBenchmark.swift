@@ -42,6 +42,8 @@ private final class ProgrammedNode {
     private let context = NodeContext(nodeName: ClusterObjects.nodeName)
     private var desired = DesiredTracker()
     private var changes = DesiredChanges()
+    /// The first sync is over: from now on, changes are planned.
+    private var isPlanned = false
 
     init(_ settings: ProgrammingSettings) throws {
         objects = ClusterObjects(endpoints: settings.endpoints, format: settings.format)
@@ -84,8 +86,8 @@ private final class ProgrammedNode {
         resolve(catalog.apply(events + [.synced]))
         events = []
         let resolved = ContinuousClock.now
-        let plan = planner.plan(all: DesiredChanges(all: desired.state))
-        changes = DesiredChanges()
+        let plan = planner.plan(all: DesiredChanges(all: desired))
+        isPlanned = true
         let planned = ContinuousClock.now
         try perform(plan)
         return FirstSync(
@@ -153,7 +155,7 @@ private final class ProgrammedNode {
             let service = catalog.services[name].map {
                 resolver.resolve($0, slices: catalog.slices(of: name), context: context)
             }
-            desired.update(name, service, &changes)
+            if isPlanned { desired.update(name, service, &changes) } else { desired.update(name, service) }
         }
     }
 
