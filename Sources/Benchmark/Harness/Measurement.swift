@@ -45,6 +45,7 @@ public struct Measurement: Sendable, Hashable {
         case packetsPerSecond = "packets/s"
         case connectionsPerSecond = "connections/s"
         case requestsPerSecond = "requests/s"
+        case changesPerSecond = "changes/s"
         case bitsPerSecond = "bit/s"
         case microseconds = "µs"
         case milliseconds = "ms"
@@ -63,7 +64,7 @@ public struct Measurement: Sendable, Hashable {
         /// Whether more of it is better.
         public var isBetterHigher: Bool {
             switch self {
-            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond, .bitsPerSecond: true
+            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond, .changesPerSecond, .bitsPerSecond: true
             case .nanosecondsPerPacket, .microseconds, .milliseconds, .bytes, .percent, .count: false
             }
         }

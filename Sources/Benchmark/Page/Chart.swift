@@ -151,7 +151,7 @@ struct Figure {
 /// Widths of pictures.
 enum Panels {
     static let wide = 760.0
-    static let narrow = 370.0
+    static let narrow = 553.0
 }
 
 /// Where in a drawing the values are, and its frame of axes.

@@ -102,7 +102,7 @@ extension ReportTable {
                 .joined()
             return "<tr\(index < styles.count ? " class=\"\(styles[index])\"" : "")>\(cells)</tr>"
         }
-        let notes = notes.enumerated().map { Markup.element("p", "[\($0 + 1)] \($1)", class: "note") }
+        let notes = notes.map { Markup.element("p", $0, class: "note") }
         return """
             <div class="scroll"><table><thead><tr>\(head)</tr></thead>
             <tbody>\(body.joined(separator: "\n"))</tbody></table></div>

@@ -8,14 +8,14 @@ struct ReportTable {
 
     let columns: [Column]
     let rows: [[String]]
-    /// Numbered from 1; cells refer to them.
+    /// What is said below it. Cells refer to notes by the number that these begin with; a note without one is for all.
     let notes: [String]
 
     /// Lines of text, indented.
     var lines: [String] {
         let figures = Set(columns.indices.filter { columns[$0].isFigures })
         return TextColumns.aligned([columns.map(\.title)] + rows, figures: figures)
-            + notes.enumerated().map { "  [\($0 + 1)] \($1)" }
+            + notes.map { "  \($0)" }
     }
 }
 
@@ -47,6 +47,8 @@ struct MeasurementGroup {
     /// The table; `byKey` is where references are looked up.
     func table(_ byKey: [Measurement.Key: Measurement]) -> ReportTable {
         var notes: [String] = []
+        for note in measurements.compactMap(\.note) where !notes.contains(note) { notes.append(note) }
+        let areNotesNumbered = notes.count > 1 || measurements.contains { $0.note == nil }
         let hasLatencies = measurements.contains { $0.latencies != nil }
         let hasReferences = measurements.contains { $0.reference != nil }
         let hasSeveral = measurements.contains { $0.samples.count > 1 }
@@ -64,9 +66,8 @@ struct MeasurementGroup {
                     measurement.latencies?[percentile].map(Decimal.significant) ?? ""
                 }
             }
-            if let note = measurement.note {
-                if !notes.contains(note) { notes.append(note) }
-                row[0] += " [\((notes.firstIndex(of: note) ?? 0) + 1)]"
+            if areNotesNumbered, let number = measurement.note.flatMap(notes.firstIndex(of:)) {
+                row[0] += " [\(number + 1)]"
             }
             return row
         }
@@ -76,9 +77,11 @@ struct MeasurementGroup {
         if hasSeveral { figures += ["least", "greatest", "spread"] }
         if hasReferences { figures += ["ratio", "least", "greatest"] }
         columns += figures.map { .init(title: $0, isFigures: true) }
-        if hasReferences { columns.append(.init(title: "to", isFigures: false)) }
+        if hasReferences { columns.append(.init(title: "reference", isFigures: false)) }
         if hasLatencies { columns += Self.percentileTitles.map { .init(title: $0, isFigures: true) } }
-        return ReportTable(columns: columns, rows: rows, notes: notes)
+        return ReportTable(
+            columns: columns, rows: rows,
+            notes: areNotesNumbered ? notes.enumerated().map { "[\($0 + 1)] \($1)" } : notes)
     }
 
     private static let percentiles = [50, 90, 99, 99.9, 100]

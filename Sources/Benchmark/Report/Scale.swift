@@ -8,7 +8,7 @@ struct Scale {
     init(_ unit: Measurement.Unit, largest: Double) {
         let steps: [(Double, String)] =
             switch unit {
-            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond:
+            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond, .changesPerSecond:
                 [(1e9, "G "), (1e6, "M "), (1e3, "k ")]
             case .bitsPerSecond: [(1e9, "G"), (1e6, "M"), (1e3, "k")]
             case .bytes: [(1_073_741_824, "Gi"), (1_048_576, "Mi"), (1024, "Ki")]

@@ -61,12 +61,12 @@ import Testing
     @Test("The condition with most numbers is the axis; the others make panels, or few lines")
     func layout() throws {
         let subjects = ["direct", "needletail-xdp", "nftables"]
-        let all = ["v4", "v6"].flatMap { family in
-            ["1", "64k", "1M"].flatMap { flows in
-                ["1", "5000"].flatMap { services in
-                    subjects.map {
-                        measurement($0, ["family \(family)", "flows \(flows)", "services \(services)", "hook tc"])
-                    }
+        var all: [Measurement] = []
+        for family in ["v4", "v6"] {
+            for flows in ["1", "64k", "1M"] {
+                for services in ["1", "5000"] {
+                    let conditions = ["family \(family)", "flows \(flows)", "services \(services)", "hook tc"]
+                    all += subjects.map { measurement($0, conditions) }
                 }
             }
         }
@@ -84,14 +84,20 @@ import Testing
         #expect(layout.legend.map(\.name) == subjects && Set(layout.legend.map(\.style)).count == 3)
     }
 
+    /// With 1 and 100 Services.
+    private func inFamilies(_ subjects: [String]) -> [Measurement] {
+        var all: [Measurement] = []
+        for services in ["1", "100"] {
+            for family in ["v4", "v6"] {
+                all += subjects.map { measurement($0, ["family \(family)", "services \(services)"]) }
+            }
+        }
+        return all
+    }
+
     @Test("Few lines share a panel")
     func fewLines() throws {
-        let group = try group(
-            ["1", "100"].flatMap { services in
-                ["v4", "v6"].flatMap { family in
-                    ["a", "b"].map { measurement($0, ["family \(family)", "services \(services)"]) }
-                }
-            })
+        let group = try group(inFamilies(["a", "b"]))
         let layout = ChartLayout(group, measurements: group.measurements, usesAxis: true)
         #expect(layout.axis == "services" && layout.panels.count == 1)
         #expect(layout.legend.map(\.name) == ["a, family v4", "b, family v4", "a, family v6", "b, family v6"])
@@ -100,13 +106,8 @@ import Testing
     @Test("What lacks a condition is in every panel, and not moved along an axis")
     func withoutCondition() throws {
         let subjects = ["a", "b", "c", "d"]
-        let group = try group(
-            [measurement("direct", ["family v4"]), measurement("direct", ["family v6"])]
-                + ["1", "100"].flatMap { services in
-                    ["v4", "v6"].flatMap { family in
-                        subjects.map { measurement($0, ["family \(family)", "services \(services)"]) }
-                    }
-                })
+        let direct = ["v4", "v6"].map { measurement("direct", ["family \($0)"]) }
+        let group = try group(direct + inFamilies(subjects))
         let layout = ChartLayout(group, measurements: group.measurements, usesAxis: true)
         #expect(layout.panels.map(\.title) == ["family v4", "family v6"])
         #expect(layout.panels.allSatisfy { $0.series.map(\.name) == ["direct"] + subjects })

@@ -1,6 +1,9 @@
 import Benchmark
 import Foundation
 
+/// Foundation has something else of this name.
+typealias Measurement = Benchmark.Measurement
+
 /// A generator whose sequence is its seed's (SplitMix64).
 struct Seeded: RandomNumberGenerator {
     private var state: UInt64
@@ -123,7 +126,7 @@ enum MadeUp {
                 count: Int.random(in: 0...1_000_000, using: &generator),
                 points: (0...4).map { .init(percentile: Double($0) * 25, latency: number().magnitude) })
             return Measurement(
-                key(), in: Measurement.Unit.allCases[Int.random(in: 0..<10, using: &generator)],
+                key(), in: Measurement.Unit.allCases[Int.random(in: 0..<11, using: &generator)],
                 samples: (0..<Int.random(in: 0...5, using: &generator)).map { _ in number() },
                 latencies: Bool.random(using: &generator) ? latencies : nil,
                 reference: Bool.random(using: &generator) ? key() : nil,

@@ -35,7 +35,7 @@ import Testing
                 packet: The datapath's programs, one packet at a time
 
                 established, ns/packet, less is better
-                  subject           family  flows  median  least  greatest  spread  ratio  least  greatest  to
+                  subject           family  flows  median  least  greatest  spread  ratio  least  greatest  reference
                   floor lru-hit         v4      1      32     30        39     28%
                   external_xdp [1]      v4    64k   1,064  1,030     1,239     20%   33.3   31.8      34.3  floor lru-hit, flows 1
                   [1] the first of a tick
