@@ -26,6 +26,8 @@ public struct DesiredChanges: Sendable {
         lasting = []
         frontends.reserveCapacity(desired.frontendCount)
         desired.forEachFrontend { frontends.updateValue($1, forKey: $0) }
+        serving.reserveCapacity(
+            desired.services.values.reduce(0) { $0 + $1.serving.values.reduce(0) { $0 + $1.count } })
         for service in desired.services.values { noteAll(service.serving) }
     }
 
