@@ -5,8 +5,8 @@ extension SuiteName {
         case .packet: PacketSuite.self
         case .forward: nil
         case .connect: nil
-        case .programming: nil
-        case .memory: nil
+        case .programming: ProgrammingSuite.self
+        case .memory: MemorySuite.self
         case .maglev: MaglevSuite.self
         }
     }
