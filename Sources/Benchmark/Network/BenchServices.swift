@@ -8,7 +8,7 @@ internal import ServiceModel
 /// | | IPv4 | IPv6 |
 /// | --- | --- | --- |
 /// | ClusterIP of Service i | 198.18.16.0 + i | 2001:db8:113:: + i |
-/// | endpoints of the measured Service | 198.18.255.(1+j) | 2001:db8:255::(1+j) |
+/// | endpoints of the measured Service | 198.18.8.(1+j) | 2001:db8:255::(1+j) |
 /// | those of others | from 198.18.64.0, then other ports | 2001:db8:64:: + number |
 struct BenchServices: Sendable, Hashable {
     /// Where the endpoints of the measured Service are.
@@ -86,7 +86,7 @@ struct BenchServices: Sendable, Hashable {
     private static func backend(_ number: Int, _ family: IPFamily) -> TransportEndpoint {
         let address =
             family == .v4
-            ? IPAddress(v4: 0xC612_FF00 + UInt32(number + 1))
+            ? IPAddress(v4: 0xC612_0800 + UInt32(number + 1))
             : IPAddress(v6: 0x2001_0DB8_0255 << 80 | UInt128(number + 1))
         return TransportEndpoint(address, backendPort, .tcp)
     }

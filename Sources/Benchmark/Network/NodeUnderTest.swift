@@ -7,8 +7,8 @@ enum Forwarder: Sendable {
     case direct
     /// Needletail.
     case needletail(NeedletailHooks)
-    /// Somebody else.
-    case peer(any ServicePeer)
+    /// Rules as kube-proxy writes them.
+    case peer(PeerKind)
 
     /// What it is called in reports.
     var subject: String {
@@ -17,11 +17,6 @@ enum Forwarder: Sendable {
         case .needletail(let hooks): hooks.subject
         case .peer(let peer): peer.subject
         }
-    }
-
-    /// Why it cannot be had here; `nil` when it can.
-    var unavailability: String? {
-        if case .peer(let peer) = self { peer.unavailability() } else { nil }
     }
 }
 
@@ -37,6 +32,8 @@ final class NodeUnderTest: Sendable {
     /// Builds a chain and installs `forwarder` for its Services.
     ///
     /// - Parameter flows: how many flows of each family Needletail's tables have room for.
+    /// - Throws: ``PeerError/unavailable(_:)`` for a peer that cannot be had here; for reports there is
+    ///   ``Measurement/Outcome/init(of:)``.
     init(_ forwarder: Forwarder, _ services: BenchServices, flows: Int) throws {
         self.forwarder = forwarder
         let chain = try Chain(services)
@@ -46,7 +43,9 @@ final class NodeUnderTest: Sendable {
         case .needletail(let hooks): needletail = try NeedletailNode(chain, hooks, flows: flows)
         case .peer(let peer):
             needletail = nil
-            try peer.install(services, on: chain.node)
+            for family in IPFamily.allCases {
+                try peer.install(PeerCluster(services, family), in: chain.node.namespace)
+            }
         }
     }
 
@@ -64,4 +63,29 @@ final class NodeUnderTest: Sendable {
 enum BenchFrontend: String, Sendable, Hashable, CaseIterable {
     case clusterIP = "ClusterIP"
     case nodePort = "NodePort"
+}
+
+extension Peer {
+    /// All that a peer of the settings stands for.
+    var forwarders: [Forwarder] { PeerKind.kinds(of: self).map { .peer($0) } }
+}
+
+extension PeerCluster {
+    fileprivate init(_ services: BenchServices, _ family: IPFamily) throws(PeerError) {
+        let measured = PeerService(
+            "bench/measured", transport: .tcp, clusterIP: services.clusterIP(family).address, port: BenchServices.port,
+            nodePort: BenchServices.nodePort, keepsClientAddress: services.placement == .local,
+            endpoints: services.endpoints(family))
+        // No local detector: nobody masquerades what comes to a ClusterIP, Needletail does not either.
+        try self.init(
+            family: family, measured: [measured], services: services.count, endpointsOfOthers: services.backends,
+            nodeAddresses: [BenchServices.nodeAddress(family)])
+    }
+}
+
+extension Measurement.Outcome {
+    /// What a failure to set something up makes of its measurements.
+    init(of error: any Error) {
+        self = (error as? PeerError)?.outcome ?? .failed("\(error)")
+    }
 }
