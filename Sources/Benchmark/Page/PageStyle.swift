@@ -56,7 +56,7 @@ enum PageStyle {
         .note{margin:2px 0}
         .scroll{overflow-x:auto}
         table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-        th,td{padding:3px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}
+        th,td{padding:3px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}
         th{color:var(--soft);font-weight:600}
         .figures{text-align:right}
         .failed,.failed h2{color:var(--bad)}
@@ -77,11 +77,17 @@ enum PageStyle {
         .over{color:var(--ink)}
         .s0{color:var(--s0)}.s1{color:var(--s1)}.s2{color:var(--s2)}.s3{color:var(--s3)}
         .s4{color:var(--s4)}.s5{color:var(--s5)}.s6{color:var(--s6)}.s7{color:var(--s7)}
+        @page{size:A4 landscape;margin:12mm}
         @media print{
         main{max-width:none;padding:0}
         nav{display:none}
-        .panels,tr,dl,h2,h3{break-inside:avoid}
-        h2,h3,.legend{break-after:avoid}
+        .chart,tr,dl,h2,h3{break-inside:avoid}
+        h2,h3{break-after:avoid}
+        .panels svg{max-width:49%}
+        .panels svg:only-child{max-width:80%}
+        .scroll{overflow:visible}
+        table{font-size:10px}
+        th,td{padding:1px 6px}
         *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
         }
 
