@@ -1,12 +1,12 @@
 extension SuiteName {
     /// What runs when this name is asked for. A new suite has a case in ``SuiteName`` and a line here.
-    var suite: (any Suite.Type)? {
+    var suite: any Suite.Type {
         switch self {
         case .packet: PacketSuite.self
-        case .forward: nil
-        case .connect: nil
-        case .programming: nil
-        case .memory: nil
+        case .forward: ForwardSuite.self
+        case .connect: ConnectSuite.self
+        case .programming: ProgrammingSuite.self
+        case .memory: MemorySuite.self
         case .maglev: MaglevSuite.self
         }
     }

@@ -14,10 +14,12 @@ struct Axis {
 
     /// From 0, or less if there is less, to a round number not below the largest value.
     static func linear(_ values: [Double], ticks wanted: Int = 5) -> Axis {
-        let (least, largest) = (min(0, values.min() ?? 0), max(0, values.max() ?? 0))
-        let range = largest - least > 0 ? largest - least : 1
+        let least = min(0, values.min() ?? 0)
+        let greatest = max(0, values.max() ?? 0)
+        let largest = greatest > least ? greatest : 1
+        let range = largest - least
         let step = roundUp(range / Double(wanted))
-        let (first, last) = ((least / step).rounded(.down), max((largest / step).rounded(.up), 1))
+        let (first, last) = ((least / step).rounded(.down), (largest / step).rounded(.up))
         let ticks = stride(from: first, through: last, by: 1).map { index in
             Tick(value: index * step, label: Self.label(index * step))
         }
@@ -34,9 +36,14 @@ struct Axis {
         var upper = marks.first { $0 >= largest / 1.000001 } ?? largest
         if upper <= lower { upper = marks.first { $0 > lower } ?? lower * 10 }
         let decades = log10(upper / lower)
-        let shown = marks.filter { mark in
-            let leading = mark / pow(10, log10(mark * 1.000001).rounded(.down))
-            return mark >= lower && mark <= upper && (decades <= 3 || leading < 1.5)
+        let shown: [Double]
+        if decades <= 3 {
+            shown = marks.filter { $0 >= lower && $0 <= upper }
+        } else {
+            // Powers of ten only, and no more than have room.
+            let step = Int((decades / 8).rounded(.up))
+            shown = stride(from: Int(log10(lower).rounded(.up)), through: exponents.upperBound, by: step)
+                .map { pow(10, Double($0)) }.filter { $0 <= upper }
         }
         return Axis(
             lower: lower, upper: upper, isLogarithmic: true,
@@ -67,8 +74,7 @@ struct Axis {
     }
 
     private static func label(_ value: Double) -> String {
-        let text = Decimal.text(
-            value, places: value.magnitude >= 100 ? 0 : value.magnitude >= 0.01 || value == 0 ? 3 : 6)
+        let text = Decimal.text(value, places: value.magnitude >= 100 ? 0 : value.magnitude >= 1 ? 3 : 9)
         guard text.contains(".") else { return Decimal.grouped(text) }
         let cut = text.reversed().drop { $0 == "0" }.drop { $0 == "." }
         return Decimal.grouped(String(cut.reversed()))

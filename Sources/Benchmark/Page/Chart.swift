@@ -167,7 +167,10 @@ struct PlotArea {
     /// The vertical axis with a line across at each tick, and what it is in above it.
     func drawVertical(_ axis: Axis, title: String, heading: String, in drawing: inout Drawing) {
         drawing.text(2, 14, title, class: "axis")
-        if !heading.isEmpty { drawing.text(right, 14, heading, .end, class: "heading") }
+        let room = right - Drawing.width(of: title) - 12
+        if !heading.isEmpty {
+            drawing.text(right, 14, Drawing.shortened(heading, to: room), .end, class: "heading")
+        }
         for tick in axis.ticks {
             let y = y(axis.place(tick.value))
             drawing.line(left, y, right, y, class: "grid")
@@ -306,7 +309,7 @@ struct BarChart {
         let scale = group.scale
         // A bar's length is its figure: only where that hides all but a few are there marks on a logarithmic scale.
         axis = Axis.fitting(group.measurements.flatMap { $0.samples.map(scale.value) }, upTo: 100)
-        names = layout.legend.map { Drawing.width(of: $0.name) }.max() ?? 0
+        names = min(layout.legend.map { Drawing.width(of: $0.name) }.max() ?? 0, width / 2)
     }
 
     func draw(_ panel: ChartLayout.Panel) -> Drawing {
@@ -314,7 +317,7 @@ struct BarChart {
         let top = panel.title.isEmpty ? 6.0 : 24
         let bottom = top + Self.row * Double(rows.count) + 4
         var drawing = Drawing(width: width, height: bottom + 40)
-        if !panel.title.isEmpty { drawing.text(2, 14, panel.title, class: "heading") }
+        if !panel.title.isEmpty { drawing.text(2, 14, Drawing.shortened(panel.title, to: width - 4), class: "heading") }
         let scale = group.scale
         let figures = rows.map { scale.text(Statistics($0.1.samples)?.median ?? 0) }
         let room = figures.map(Drawing.width).max() ?? 0
@@ -327,7 +330,7 @@ struct BarChart {
         for (index, (series, measurement)) in rows.enumerated() {
             guard let statistics = Statistics(measurement.samples) else { continue }
             let middle = top + Self.row * (Double(index) + 0.5) + 2
-            drawing.text(names + 4, middle + 4, series.name, .end, class: "name")
+            drawing.text(names + 4, middle + 4, Drawing.shortened(series.name, to: names), .end, class: "name")
             let x = { (figure: Double) in area.x(axis.place(scale.value(figure))) }
             let tip = "\(series.name): \(scale.text(statistics))"
             if !axis.isLogarithmic {

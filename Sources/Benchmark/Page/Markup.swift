@@ -45,6 +45,11 @@ struct Drawing {
     /// No fewer pixels than the text takes in any usual font without serifs.
     static func width(of text: String) -> Double { Double(text.count) * textSize * 0.6 }
 
+    /// As much of the text as takes no more than so many pixels.
+    static func shortened(_ text: String, to room: Double) -> String {
+        width(of: text) <= room ? text : text.prefix(max(Int(room / width(of: "x")) - 1, 0)) + "…"
+    }
+
     mutating func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, class style: String) {
         elements.append(
             """

@@ -84,6 +84,7 @@ enum PageStyle {
         .chart,tr,dl,h2,h3{break-inside:avoid}
         h2,h3{break-after:avoid}
         .panels svg{max-width:49%}
+        .panels svg:only-child{max-width:80%}
         .scroll{overflow:visible}
         table{font-size:10px}
         th,td{padding:1px 6px}

@@ -22,7 +22,7 @@ extension Report {
     private func summary(_ sections: [ReportSection], _ comparison: Comparison?) -> String {
         let measured = sections.flatMap(\.groups).reduce(0) { $0 + $1.measurements.count }
         let failed = sections.reduce(0) { $0 + $1.failed.count }
-        let skipped = measurements.count { $0.outcome.skip != nil }
+        let skipped = measurements.count { $0.skip != nil }
         var links = sections.map { "<a href=\"#\($0.suite.rawValue)\">\($0.suite.rawValue)</a>" }
         if comparison != nil { links.insert("<a href=\"#comparison\">comparison</a>", at: 0) }
         return """

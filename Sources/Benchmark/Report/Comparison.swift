@@ -71,11 +71,8 @@ public struct Comparison: Sendable, Hashable {
             || earlier.header.machine.cores != later.header.machine.cores
         remarks = Self.remarks(earlier.header, later.header, isOtherMachine: isOtherMachine)
         let (old, new) = (earlier.byKey, later.byKey)
-        let isMeasured = { (measurement: Measurement) in
-            measurement.outcome == .measured && !measurement.samples.isEmpty
-        }
-        entries = later.measurements.filter(isMeasured).compactMap { now in
-            guard let then = old[now.key], isMeasured(then) else { return nil }
+        entries = later.measurements.filter(\.isMeasured).compactMap { now in
+            guard let then = old[now.key], then.isMeasured else { return nil }
             let reference = now.reference.flatMap { new[$0] }
             let earlierReference = now.reference == then.reference ? then.reference.flatMap { old[$0] } : nil
             return Entry(
@@ -83,8 +80,8 @@ public struct Comparison: Sendable, Hashable {
                 isOtherMachine: isOtherMachine)
         }
         let both = Set(entries.map(\.key))
-        onlyThen = earlier.measurements.filter { isMeasured($0) && !both.contains($0.key) }.map(\.key)
-        onlyNow = later.measurements.filter { isMeasured($0) && !both.contains($0.key) }.map(\.key)
+        onlyThen = earlier.measurements.filter { $0.isMeasured && !both.contains($0.key) }.map(\.key)
+        onlyNow = later.measurements.filter { $0.isMeasured && !both.contains($0.key) }.map(\.key)
     }
 
     /// The greatest ``Entry/percentWorse``, 0 if nothing is worse.

@@ -24,7 +24,7 @@ extension Report {
 }
 
 extension Machine {
-    var json: JSONText {
+    fileprivate var json: JSONText {
         .object([
             ("kernel", .string(kernel)), ("processor", .string(processor)), ("cores", .integer(cores)),
             ("date", .string(date)),

@@ -47,7 +47,7 @@ public struct Report: Sendable, Hashable {
     }
 
     /// Whether no measurement failed. Skipped ones are no failure.
-    public var succeeded: Bool { !measurements.contains { $0.outcome.failure != nil } }
+    public var succeeded: Bool { !measurements.contains { $0.failure != nil } }
 
     /// All measurements by their keys; of two with one key, the first.
     var byKey: [Measurement.Key: Measurement] {
@@ -67,16 +67,23 @@ extension Measurement {
     }
 }
 
-extension Measurement.Outcome {
+extension Measurement {
     /// Why it failed, if it did.
     public var failure: String? {
-        if case .failed(let reason) = self { reason } else { nil }
+        switch outcome {
+        case .measured: samples.isEmpty ? "no sample was taken" : nil
+        case .skipped: nil
+        case .failed(let reason): reason
+        }
     }
 
     /// Why it was skipped, if it was.
     public var skip: String? {
-        if case .skipped(let reason) = self { reason } else { nil }
+        if case .skipped(let reason) = outcome { reason } else { nil }
     }
+
+    /// Whether it has samples that stand for what it is named after.
+    var isMeasured: Bool { outcome == .measured && !samples.isEmpty }
 }
 
 extension Measurement.Key: CustomStringConvertible {

@@ -138,19 +138,14 @@ struct ReportSection {
         }
         var kinds: [Kind] = []
         var members: [Kind: [Measurement]] = [:]
-        for measurement in measurements where measurement.outcome == .measured && !measurement.samples.isEmpty {
+        for measurement in measurements where measurement.isMeasured {
             let kind = Kind(quantity: measurement.key.quantity, unit: measurement.unit)
             if members[kind] == nil { kinds.append(kind) }
             members[kind, default: []].append(measurement)
         }
         groups = kinds.map { MeasurementGroup(suite, $0.quantity, $0.unit, members[$0] ?? []) }
         skipped = Self.skips(measurements)
-        failed = measurements.compactMap { measurement in
-            if measurement.outcome == .measured, measurement.samples.isEmpty {
-                return "\(measurement.key): no sample was taken"
-            }
-            return measurement.outcome.failure.map { "\(measurement.key): \($0)" }
-        }
+        failed = measurements.compactMap { measurement in measurement.failure.map { "\(measurement.key): \($0)" } }
     }
 
     private static func skips(_ measurements: [Measurement]) -> [String] {
@@ -161,7 +156,7 @@ struct ReportSection {
         var kinds: [Kind] = []
         var keys: [Kind: [Measurement.Key]] = [:]
         for measurement in measurements {
-            guard let reason = measurement.outcome.skip else { continue }
+            guard let reason = measurement.skip else { continue }
             let kind = Kind(subject: measurement.key.subject, reason: reason)
             if keys[kind] == nil { kinds.append(kind) }
             keys[kind, default: []].append(measurement.key)

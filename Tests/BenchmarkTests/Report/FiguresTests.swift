@@ -7,7 +7,7 @@ import Testing
         "Figures have three significant digits, and groups of three before the point",
         arguments: [
             (0, .milliseconds, 0, "0"), (0.01234, .milliseconds, 0, "0.012"), (1.005, .milliseconds, 0, "1.00"),
-            (9.996, .milliseconds, 0, "10.0"), (99.96, .milliseconds, 0, "100"), (1234.5, .milliseconds, 0, "1,234"),
+            (9.996, .milliseconds, 0, "10.0"), (99.96, .milliseconds, 0, "100"), (1234.5, .milliseconds, 0, "1,235"),
             (-1_234_567, .milliseconds, 0, "-1,234,567"), (-0.5, .milliseconds, 0, "-0.500"), (103, .count, 0, "103"),
             (1_250_000, .packetsPerSecond, 2_000_000, "1.25"), (999, .packetsPerSecond, 999, "999"),
             (1500, .requestsPerSecond, 1500, "1.50"), (2.5e9, .bitsPerSecond, 2.5e9, "2.50"),

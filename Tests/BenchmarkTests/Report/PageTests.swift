@@ -157,6 +157,13 @@ import Testing
         for value in values { #expect((-0.000001...1.000001).contains(axis.place(value)), "seed \(seed): \(value)") }
     }
 
+    @Test("A name that is too long for its place is cut, not the picture")
+    func longNames() throws {
+        let name = String(repeating: "needletail-xdp ", count: 12)
+        let report = try MadeUp.report([measurement(name, ["family v4"]), measurement("direct", ["family v4"])])
+        #expect(try Page(report.page).problems == [])
+    }
+
     @Test("Series beyond the colours differ by shape") func styles() {
         #expect(Set((0..<24).map { SeriesStyle($0) }).count == 24)
     }

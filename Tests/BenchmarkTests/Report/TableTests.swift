@@ -44,7 +44,7 @@ import Testing
 
                 syn, M packets/s, more is better
                   subject  family  median  least  greatest  spread  p50 µs  p90  p99  p99.9  max
-                  direct       v4    1.20   1.15      1.25      8%    17.2
+                  direct       v4    1.20   1.15      1.25      8%    17.3
 
                 skipped: ipvs, 2 measurements (syn): no module ip_vs
                 FAILED: forward syn of nftables (family v4, flows 1): half of the packets were lost
@@ -73,6 +73,20 @@ import Testing
         let report = try MadeUp.random(seed)
         let comparison = Comparison(from: try MadeUp.random(seed + 1), to: report)
         #expect(!report.text(comparison: comparison).isEmpty, "seed \(seed)")
-        #expect(try Page(report.page(comparison: comparison)).problems == [], "seed \(seed)")
+        let problems = try Page(report.page(comparison: comparison)).problems
+        #expect(problems == [], "seed \(seed): \(problems)")
+    }
+}
+
+@Suite struct OutcomeTests {
+    @Test(
+        "A run fails by a measurement that failed or has no samples, not by one that was skipped",
+        arguments: [
+            (.measured, [1], true), (.measured, [], false), (.skipped("why"), [], true), (.failed("why"), [], false),
+            (.failed("why"), [1], false),
+        ] as [(Measurement.Outcome, [Double], Bool)])
+    func succeeded(_ outcome: Measurement.Outcome, _ samples: [Double], _ expected: Bool) throws {
+        let measurement = Measurement(MadeUp.key(of: "a"), in: .bytes, samples: samples, outcome: outcome)
+        #expect(try MadeUp.report([measurement]).succeeded == expected)
     }
 }

@@ -1,5 +1,6 @@
 public import NeedletailABI
 public import NetTypes
+public import Planning
 public import ServiceModel
 
 /// Something in the maps that is not as the agent left it, found by an audit.
@@ -28,13 +29,17 @@ public enum MapDifference: Sendable, Equatable {
     case range(ServiceID, CIDR, isPresent: Bool)
     /// What an address is.
     case address(IPAddress, found: AddressFlags?, expected: AddressFlags?)
+    /// What the programs are told of a device, by its index.
+    case device(UInt32, found: Found<DeviceRecord>, expected: DeviceRecord?)
+    /// What the programs are told of the node.
+    case node(found: Found<NodeState>, expected: NodeState)
     /// An entry whose key no agent writes.
     case foreignKey(map: String, [UInt8])
 
     /// The kinds of entry, as stable names for counting.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         /// Of the maps of this name.
-        case frontend, set, table, backend, service, range, address, foreign
+        case frontend, set, table, backend, service, range, address, device, node, foreign
     }
 
     /// What kind of entry it is.
@@ -47,6 +52,8 @@ public enum MapDifference: Sendable, Equatable {
         case .service: .service
         case .range: .range
         case .address: .address
+        case .device: .device
+        case .node: .node
         case .foreignKey: .foreign
         }
     }
@@ -61,7 +68,7 @@ extension MapDifference {
 
     private var rank: Int {
         switch self {
-        case .service(_, _, _?): 0
+        case .service(_, _, _?), .device(_, _, _?), .node: 0
         case .backend(_, _, _?): 1
         case .table: 2
         case .set(_, _, _?): 3
@@ -73,7 +80,8 @@ extension MapDifference {
         case .set(_, _, nil): 9
         case .backend(_, _, nil): 10
         case .service(_, _, nil): 11
-        case .foreignKey: 12
+        case .device(_, _, nil): 12
+        case .foreignKey: 13
         }
     }
 }
@@ -98,6 +106,10 @@ extension MapDifference: CustomStringConvertible {
                 + (isPresent ? "not be" : "be there")
         case .address(let address, let found, let expected):
             "address \(address): \(found?.summary ?? "absent"), should be \(expected?.summary ?? "absent")"
+        case .device(let index, let found, let expected):
+            "device #\(index): \(Self.text(found) { $0.summary }), should be \(expected?.summary ?? "absent")"
+        case .node(let found, let expected):
+            "record of the node: \(Self.text(found) { $0.summary }), should be \(expected.summary)"
         case .foreignKey(let map, let bytes):
             "map \(map): a key that no agent writes, "
                 + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
@@ -157,4 +169,29 @@ extension AddressFlags {
         let known = names.filter { contains($0.0) }.map(\.1).joined(separator: ", ")
         return known.isEmpty ? "flags 0x\(String(rawValue, radix: 16))" : known
     }
+}
+
+extension DeviceRecord {
+    fileprivate var summary: String {
+        "\(role.rawValue)\(takesFromXDP ? ", takes from XDP" : ""), \(addresses.summary)"
+    }
+}
+
+extension NodeState {
+    fileprivate var summary: String {
+        let ranges = IPFamily.allCases.compactMap { clusterRange[$0] }.map { "\($0.lowerBound) to \($0.upperBound)" }
+        let pods = IPFamily.allCases.compactMap { podPrefixes[$0]?.description }
+        return [
+            addresses.summary, "ClusterIPs \(ranges.listed)", "service CIDRs \(serviceCIDRs.map(\.description).listed)",
+            "pods \(pods.listed)",
+        ].joined(separator: ", ")
+    }
+}
+
+extension [IPFamily: IPAddress] {
+    fileprivate var summary: String { "addresses \(values.sorted().map(\.description).listed)" }
+}
+
+extension [String] {
+    fileprivate var listed: String { isEmpty ? "none" : joined(separator: " ") }
 }

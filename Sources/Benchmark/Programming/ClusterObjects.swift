@@ -16,12 +16,20 @@ struct ClusterObjects {
     static let mostEndpoints = 0x1_BFFF
     static let nodeName = "node-000.eu-west-1.compute.internal"
 
-    private static func name(_ index: Int) -> String { "service-\(index)" }
-    private static func namespace(_ index: Int) -> String { "team-\(index % 40)" }
+    static func name(_ index: Int) -> String { "service-\(index)" }
+    static func namespace(_ index: Int) -> String { "team-\(index % 40)" }
+
+    /// Of a Service.
+    func clusterIP(_ index: Int) -> IPAddress { Self.clusterIPs.advanced(by: index) }
+
+    /// Of an endpoint of a Service.
+    func endpointAddress(_ index: Int, _ number: Int) -> IPAddress {
+        Self.endpointIPs.advanced(by: index * endpoints + number)
+    }
 
     /// `ADDED` of a Service.
     func service(_ index: Int) -> [UInt8] {
-        let address = "\(Self.clusterIPs.advanced(by: index))"
+        let address = "\(clusterIP(index))"
         let port: [WireField] = [
             WireField("name", 1, .text("http")), WireField("protocol", 2, .text("TCP")),
             WireField("port", 3, .number(80)),
@@ -50,7 +58,7 @@ struct ClusterObjects {
             return .message([
                 WireField(
                     "addresses", 1,
-                    .list([.text("\(Self.endpointIPs.advanced(by: index * self.endpoints + number))")])),
+                    .list([.text("\(endpointAddress(index, number))")])),
                 WireField(
                     "conditions", 2,
                     .message([
