@@ -150,20 +150,22 @@ package struct PeerCluster: Sendable {
 package enum PeerError: Error, Sendable, Hashable, CustomStringConvertible {
     /// This kernel or system lacks it; what exactly.
     case unavailable(String)
+    /// It took longer than there is time for; what, and how long.
+    case tooSlow(String)
     /// It should work here and does not; what was tried and what came of it.
     case failed(String)
 
     /// What is wrong, and with what.
     package var description: String {
         switch self {
-        case .unavailable(let reason), .failed(let reason): reason
+        case .unavailable(let reason), .tooSlow(let reason), .failed(let reason): reason
         }
     }
 
     /// The same for a report.
     package var outcome: Measurement.Outcome {
         switch self {
-        case .unavailable(let reason): .skipped(reason)
+        case .unavailable(let reason), .tooSlow(let reason): .skipped(reason)
         case .failed(let reason): .failed(reason)
         }
     }

@@ -24,6 +24,11 @@ struct Tool: Sendable {
     /// The program's file.
     let path: String
 
+    /// That file.
+    init(path: String) {
+        self.path = path
+    }
+
     /// Looks in PATH and in the places of system programs.
     ///
     /// - Throws: ``PeerError/unavailable(_:)`` when there is none.
@@ -43,7 +48,7 @@ struct Tool: Sendable {
     /// Runs it; the input is its standard input.
     ///
     /// - Parameter limit: after which it is killed.
-    /// - Throws: ``PeerError/failed(_:)`` with what it wrote to standard error, when it does not succeed.
+    /// - Throws: ``PeerError/tooSlow(_:)``, or ``PeerError/failed(_:)`` with what it wrote to standard error.
     func run(
         _ arguments: [String], input: String = "", in namespace: NetLab.NetworkNamespace,
         limit: Duration = .seconds(120)
@@ -78,7 +83,7 @@ struct Tool: Sendable {
         var (status, usage): (Int32, rusage) = (0, rusage())
         while wait4(pid, &status, 0, &usage) < 0 && errno == EINTR {}
         let wall = ContinuousClock.now - started
-        guard isInTime else { throw failure(arguments, "did not end within \(limit)") }
+        guard isInTime else { throw .tooSlow("\(line(arguments)) did not end within \(limit)") }
         guard status == 0 else {
             let said = String(decoding: errorFile.contents().prefix(1000), as: UTF8.self)
             let lines = said.split(separator: "\n").prefix(3).joined(separator: "; ")
@@ -90,8 +95,10 @@ struct Tool: Sendable {
     }
 
     private func failure(_ arguments: [String], _ what: String) -> PeerError {
-        .failed("\(([String(name)] + arguments).joined(separator: " ")): \(what)")
+        .failed("\(line(arguments)): \(what)")
     }
+
+    private func line(_ arguments: [String]) -> String { ([String(name)] + arguments).joined(separator: " ") }
 
     /// Whether the process ended in time. It is not reaped.
     private static func waits(for pid: pid_t, atMost limit: Duration) -> Bool {

@@ -55,6 +55,10 @@ int nt_unshare_mounts(void);
 // Thread id of the caller, as the kernel counts them.
 pid_t nt_thread_id(void);
 
+// Keeps the calling thread, and threads that it makes from now on, on one of the processors it may
+// run on now: the one of that index among them, counted round.
+int nt_pin_thread(unsigned index);
+
 // Settings of a device that are changed by the ethtool ioctl.
 enum nt_offload {
 	NT_OFFLOAD_TX_CHECKSUM,
@@ -85,6 +89,33 @@ int nt_send_frame(int device, const void *bytes, size_t length);
 
 // Loads an XDP program that lets everything pass. Returns its descriptor.
 int nt_load_xdp_pass(void);
+
+// epoll(7), by functions and a structure of our own: its header would have timespec and others,
+// which belong to Glibc, imported from here too.
+enum nt_interest {
+	NT_READABLE = 0x1,	   // EPOLLIN
+	NT_WRITABLE = 0x4,	   // EPOLLOUT
+	NT_ON_CHANGE = 0x80000000, // EPOLLET
+};
+
+// What happened to a member of an epoll set, or why it is there.
+struct nt_epoll_event {
+	uint32_t events;
+	uint32_t number; // of the member, as it was given
+};
+
+// The most events that one wait brings.
+#define NT_MOST_EVENTS 128
+
+// A new epoll set; close-on-exec.
+int nt_epoll_make(void);
+
+// Adds a descriptor to an epoll set, or changes what is waited for if change is not 0.
+int nt_epoll_control(int epoll, int change, int fd, struct nt_epoll_event interest);
+
+// Waits for events, at most so many milliseconds (-1: for ever). Returns how many there are, of
+// which there is room for NT_MOST_EVENTS; 0 when a signal came.
+int nt_epoll_wait(int epoll, struct nt_epoll_event *events, int milliseconds);
 
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
