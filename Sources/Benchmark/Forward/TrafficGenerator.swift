@@ -45,7 +45,7 @@ final class TrafficGenerator {
     private let answering: BPFMap<UInt32, UInt32>
     private let sinks: PerCPUMap<UInt32, UInt64>
     private let programs: [IPFamily: Program]
-    private let time = ProcessorTime()
+    private let time = ForwardingTime()
     /// Index of the client's device.
     private let device: UInt32
     private let gateway: [UInt8]

@@ -6,7 +6,7 @@ internal import Glibc
 ///
 /// A kernel that accounts interrupts apart (`CONFIG_IRQ_TIME_ACCOUNTING`) takes what they cost out of a thread's time; on
 /// such a one the rates stand and these figures are too small.
-struct ProcessorTime {
+struct ForwardingTime {
     /// `schedstat` of every ksoftirqd that can be seen.
     private let softInterrupts: [String]
 
