@@ -34,6 +34,9 @@ struct flow_facts {
 
 #define FLOW_SENT_ON (NT_FLOW_MASQUERADED | NT_FLOW_DSR)
 
+/* More happens to its packets than that their destination is rewritten. */
+#define FLOW_SPECIAL (FLOW_SENT_ON | NT_FLOW_REMAPPED | NT_FLOW_DSR_REPLY)
+
 /* A question to the kernel's routing table and its answer. */
 struct route {
 	struct tuple to; /* the packet as it shall leave */

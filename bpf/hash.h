@@ -22,7 +22,8 @@ static __always_inline __u64 pair(__be32 high, __be32 low)
 	return (__u64)bpf_ntohl(high) << 32 | bpf_ntohl(low);
 }
 
-static __always_inline __u32 tuple_hash(const struct tuple *t, const bool v6)
+/* Its high half decides; the low one tells apart tuples that have the same. */
+static __always_inline __u64 tuple_hash64(const struct tuple *t, const bool v6)
 {
 	__u64 hash = HASH_SEED;
 
@@ -37,7 +38,12 @@ static __always_inline __u32 tuple_hash(const struct tuple *t, const bool v6)
 	/* Ports low: a multiplication carries upwards only, so high bits would hardly spread. */
 	hash = hash_word(hash, (__u64)t->protocol << 32 | (__u32)bpf_ntohs(t->sport) << 16 |
 				   bpf_ntohs(t->dport));
-	return hash * HASH_MIX >> 32;
+	return hash * HASH_MIX;
+}
+
+static __always_inline __u32 tuple_hash(const struct tuple *t, const bool v6)
+{
+	return tuple_hash64(t, v6) >> 32;
 }
 
 /* Tells a flow entry from another one's; depends on the direction, since a tuple may have both. */

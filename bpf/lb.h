@@ -8,13 +8,8 @@
 #include "icmp.h"
 #include "path.h"
 #include "select.h"
+#include "shortcut.h"
 #include "store.h"
-
-/* By which kind of device the packet comes. */
-static __always_inline enum nt_scope scope_of(const __u32 program)
-{
-	return program == NT_PROGRAM_WORKLOAD_INGRESS ? NT_SCOPE_INTERNAL : NT_SCOPE_EXTERNAL;
-}
 
 /* Refuses a packet that begins nothing, and says so to its sender where it may know. */
 static __always_inline int refuse(void *ctx, const struct packet *pkt, const enum nt_counter reason,
@@ -45,6 +40,7 @@ static __always_inline int pass_answer(const struct packet *pkt, const __u32 pro
 		flow_value(&work->value, &pkt->tuple, &pkt->tuple, NT_FORWARD, &facts, now, v6);
 		flow_store(&work->key, &work->value, BPF_NOEXIST, v6);
 	}
+	unmark_flow(&pkt->tuple, v6);
 	count(program, NT_PASS_NOT_SERVICE);
 	return packet_pass(program);
 }
@@ -323,6 +319,9 @@ static __always_inline int new_flow(void *ctx, struct packet *pkt, bool reselect
 	}
 	trace_rewrite(&decision->to);
 	fragment_note(pkt);
+	/* Unless it leads to its slot's backend, as plain flows of its tuple did. */
+	if (decision->facts.flags & FLOW_SPECIAL || frontend->affinity)
+		unmark_flow(&pkt->tuple, v6);
 	if (pkt->tuple.protocol == IPPROTO_TCP && !(decision->facts.flags & NT_FLOW_SYN)) {
 		count(program, NT_FLOW_PICKED_UP);
 		report(&pkt->tuple, NT_EVENT_FALLBACK, NT_FLOW_PICKED_UP, frontend->service,
@@ -499,28 +498,6 @@ static __always_inline void trace_flow(const struct flow_facts *facts, __u32 fla
 	record->service = facts->service;
 }
 
-static __always_inline bool is_nat_port(nt_port port)
-{
-	__u16 number = bpf_ntohs(port);
-
-	return number >= nt_config.nat_port_first && number <= nt_config.nat_port_last;
-}
-
-static __always_inline bool in_cluster_range(const struct nt_node *node, const struct nt_addr *addr,
-					     const bool v6)
-{
-	if (v6) {
-		__u64 high = pair(addr->w[0], addr->w[1]), low = pair(addr->w[2], addr->w[3]);
-
-		return (high > node->cluster_first6[0] ||
-			(high == node->cluster_first6[0] && low >= node->cluster_first6[1])) &&
-		       (high < node->cluster_last6[0] ||
-			(high == node->cluster_last6[0] && low <= node->cluster_last6[1]));
-	}
-	return bpf_ntohl(addr->w[0]) >= node->cluster_first4 &&
-	       bpf_ntohl(addr->w[0]) <= node->cluster_last4;
-}
-
 static __always_inline bool in_service_cidr(const struct nt_node *node, const struct nt_addr *addr,
 					    const bool v6)
 {
@@ -669,6 +646,7 @@ static __always_inline int forward(void *ctx, struct packet *pkt, struct scratch
 			if (found->facts.flags & FLOW_SENT_ON)
 				return established_sent_on(ctx, pkt, flow, &found->to,
 							   &found->facts, NT_FORWARD, program, v6);
+			mark_flow(pkt, found, frontend, v6);
 			return established_passed(ctx, pkt, flow, &found->to, &found->facts,
 						  NT_FORWARD, program, v6);
 		}
@@ -754,9 +732,12 @@ static __always_inline int parse_inner(void *ctx, struct scratch *work, const __
 
 static __always_inline int handle(void *ctx, const __u32 program, const enum nt_direction direction)
 {
-	struct scratch *work = scratch();
-	int answer;
+	int answer = shortcut(ctx, program, direction);
+	struct scratch *work;
 
+	if (answer != NO_SHORTCUT)
+		return answer;
+	work = scratch();
 	if (!work)
 		return packet_drop(program);
 	__builtin_memset(&work->pkt, 0, sizeof(work->pkt));

@@ -101,6 +101,22 @@ struct {
 	__type(value, struct nt_flow6);
 } nt_udp_flows6 SEC(".maps");
 
+/* As many lines are used as the flows there are need; see struct nt_marking. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct nt_mark_line);
+} nt_marks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nt_marking);
+} nt_marking SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);

@@ -5,6 +5,12 @@
 
 #include "flow.h"
 
+/* By which kind of device the packet comes. */
+static __always_inline enum nt_scope scope_of(const __u32 program)
+{
+	return program == NT_PROGRAM_WORKLOAD_INGRESS ? NT_SCOPE_INTERNAL : NT_SCOPE_EXTERNAL;
+}
+
 static __always_inline struct nt_address *address_lookup(const struct nt_addr *addr, const bool v6)
 {
 	if (v6) {
@@ -17,6 +23,28 @@ static __always_inline struct nt_address *address_lookup(const struct nt_addr *a
 
 		return bpf_map_lookup_elem(&nt_addresses4, &key);
 	}
+}
+
+static __always_inline bool is_nat_port(nt_port port)
+{
+	__u16 number = bpf_ntohs(port);
+
+	return number >= nt_config.nat_port_first && number <= nt_config.nat_port_last;
+}
+
+static __always_inline bool in_cluster_range(const struct nt_node *node, const struct nt_addr *addr,
+					     const bool v6)
+{
+	if (v6) {
+		__u64 high = pair(addr->w[0], addr->w[1]), low = pair(addr->w[2], addr->w[3]);
+
+		return (high > node->cluster_first6[0] ||
+			(high == node->cluster_first6[0] && low >= node->cluster_first6[1])) &&
+		       (high < node->cluster_last6[0] ||
+			(high == node->cluster_last6[0] && low <= node->cluster_last6[1]));
+	}
+	return bpf_ntohl(addr->w[0]) >= node->cluster_first4 &&
+	       bpf_ntohl(addr->w[0]) <= node->cluster_last4;
 }
 
 static __always_inline struct nt_frontend *frontend_lookup(const struct tuple *t,

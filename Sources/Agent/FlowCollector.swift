@@ -13,11 +13,13 @@ struct FlowCollector {
         self.timeouts = timeouts
     }
 
-    /// Removes expired flows and notes which candidates the others name. After a grace period no program is left that
+    /// Removes expired flows, notes which candidates the others name, and fits the marks to their number. After a grace period no program is left that
     /// could begin a flow by what a frontend said before.
     func pass(_ candidates: ReclaimCandidates) throws -> FlowTable.Pass {
         if !candidates.isEmpty { GracePeriod.wait() }
-        return try table.collect(timeouts, noting: candidates)
+        let pass = try table.collect(timeouts, noting: candidates)
+        try table.fitMarks(toFlows: pass.entries.values.reduce(0, +) / 2)
+        return pass
     }
 
     /// Ends UDP flows, when no program is left that could begin one of them.

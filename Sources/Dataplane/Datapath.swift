@@ -47,10 +47,7 @@ public struct Datapath: Sendable {
     ) throws -> Datapath {
         var object = try open()
         try select(hooks, in: &object)
-        for (map, entries) in try settings.sizes + flowSizes(settings, pins) {
-            try object.setMaxEntries(entries, ofMap: map)
-        }
-        try object.setConstant("nt_config", to: settings.config(tracing: false))
+        try size(&object, settings, tracing: false, pins)
         let reused = try pins.map { try reuse($0, in: &object) } ?? []
         let loaded = try load(object)
         let maps = try DatapathMaps(loaded)
@@ -60,11 +57,14 @@ public struct Datapath: Sendable {
             meta.abi_version = NT_ABI_VERSION
             try maps.store(meta)
         }
+        // Until the collector knows how many there are.
+        if !reused.isSuperset(of: ["nt_marking", "nt_marks"]) { try FlowTable(maps).fitMarks(toFlows: 1 << 14) }
         if let pins {
             try pins.create()
             // The map whose presence means that all are there comes last.
             for name in mapNames.sorted(by: { ($0 == "nt_meta" ? 1 : 0, $0) < ($1 == "nt_meta" ? 1 : 0, $1) })
             where !reused.contains(name) {
+                if dispensableMaps.contains(name) { try BPFFileSystem.unpin(pins.map(name)) }
                 try loaded.pinMap(name, at: pins.map(name))
             }
         }
@@ -98,10 +98,7 @@ public struct Datapath: Sendable {
     /// - Throws: `BPFError`. The datapath forwards all the same.
     public static func pinTraceTwins(_ settings: DatapathSettings, pins: PinDirectory) throws {
         var object = try open()
-        for (map, entries) in try settings.sizes + flowSizes(settings, pins) {
-            try object.setMaxEntries(entries, ofMap: map)
-        }
-        try object.setConstant("nt_config", to: settings.config(tracing: true))
+        try size(&object, settings, tracing: true, pins)
         for name in mapNames { try object.reuseMap(name, pinnedAt: pins.map(name)) }
         for program in object.programNames where !DatapathProgram.attachable.contains(where: { $0.name == program }) {
             try object.setAutoload(false, program: program)
@@ -124,10 +121,14 @@ public struct Datapath: Sendable {
     static let mapNames = [
         "nt_addresses4", "nt_addresses6", "nt_affinity", "nt_answers", "nt_backends", "nt_connections", "nt_counters",
         "nt_datagrams", "nt_devices", "nt_event_ctl", "nt_events", "nt_fragments", "nt_frontends4", "nt_frontends6",
-        "nt_meta", "nt_node",
+        "nt_marking", "nt_marks", "nt_meta", "nt_node",
         "nt_ranges4", "nt_ranges6", "nt_services", "nt_sets", "nt_slots", "nt_stats", "nt_tcp_flows4",
         "nt_tcp_flows6", "nt_trace", "nt_udp_flows4", "nt_udp_flows6",
     ]
+
+    /// Those that hold nothing that the programs could not do without: a new one takes the place of one that is missing
+    /// or of another size.
+    private static let dispensableMaps: Set = ["nt_marking", "nt_marks"]
 
     private static func reuse(_ pins: PinDirectory, in object: inout BPFObject) throws -> Set<String> {
         guard pins.exists("nt_meta") else {
@@ -155,12 +156,14 @@ public struct Datapath: Sendable {
         var differences: [String] = []
         for name in mapNames {
             guard pins.exists(name) else {
+                if dispensableMaps.contains(name) { continue }
                 throw DatapathError.foreignState(pins.root, "map \(name) is missing")
             }
             do {
                 try object.reuseMap(name, pinnedAt: pins.map(name))
             } catch {
                 guard error.code == .incompatibleMap else { throw error }
+                if dispensableMaps.contains(name) { continue }
                 differences.append("\(name): \(error.detail)")
             }
             reused.insert(name)
@@ -169,6 +172,19 @@ public struct Datapath: Sendable {
             throw DatapathError.foreignState(pins.root, differences.joined(separator: "; "))
         }
         return reused
+    }
+
+    /// Sets all that is fixed when the programs are loaded.
+    private static func size(
+        _ object: inout BPFObject, _ settings: DatapathSettings, tracing: Bool, _ pins: PinDirectory?
+    ) throws {
+        let flows = try flowSizes(settings, pins)
+        // Two entries to a flow; both families' tables are hardly ever full.
+        let lines = FlowCapacity.markLines(flows: flows.reduce(0) { $0 + UInt64($1.entries) } / 4)
+        for (map, entries) in settings.sizes + flows + [("nt_marks", lines)] {
+            try object.setMaxEntries(entries, ofMap: map)
+        }
+        try object.setConstant("nt_config", to: settings.config(tracing: tracing))
     }
 
     /// The flow tables' sizes in entries, two to a flow. What is pinned is good enough for who does not name a size: an

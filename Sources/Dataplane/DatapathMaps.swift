@@ -15,6 +15,8 @@ public struct DatapathMaps: Sendable {
     let services: BPFMap<ServiceID, nt_service_info>
     let flows4: FlowMaps<nt_flow_key4, nt_flow4>
     let flows6: FlowMaps<nt_flow_key6, nt_flow6>
+    let marks: BPFMap<UInt32, nt_mark_line>
+    let marking: BPFMap<UInt32, nt_marking>
     let affinity: BPFMap<nt_affinity_key, nt_affinity>
     let fragments: BPFMap<nt_fragment_key, nt_fragment>
     let ranges4: BPFMap<nt_range_key4, UInt32>
@@ -42,6 +44,8 @@ public struct DatapathMaps: Sendable {
         services = try object.map("nt_services")
         flows4 = FlowMaps(tcp: try object.map("nt_tcp_flows4"), udp: try object.map("nt_udp_flows4"))
         flows6 = FlowMaps(tcp: try object.map("nt_tcp_flows6"), udp: try object.map("nt_udp_flows6"))
+        marks = try object.map("nt_marks")
+        marking = try object.map("nt_marking")
         affinity = try object.map("nt_affinity")
         fragments = try object.map("nt_fragments")
         ranges4 = try object.map("nt_ranges4")
@@ -83,6 +87,8 @@ public struct DatapathMaps: Sendable {
                 tcp: .open(pinnedAt: pins.map("nt_tcp_flows4")), udp: .open(pinnedAt: pins.map("nt_udp_flows4")))
             flows6 = try FlowMaps(
                 tcp: .open(pinnedAt: pins.map("nt_tcp_flows6")), udp: .open(pinnedAt: pins.map("nt_udp_flows6")))
+            marks = try .open(pinnedAt: pins.map("nt_marks"))
+            marking = try .open(pinnedAt: pins.map("nt_marking"))
             affinity = try .open(pinnedAt: pins.map("nt_affinity"))
             fragments = try .open(pinnedAt: pins.map("nt_fragments"))
             ranges4 = try .open(pinnedAt: pins.map("nt_ranges4"))

@@ -100,6 +100,14 @@ public enum FlowCapacity {
     /// UDP flows of each family: a quarter of that.
     public static func udp(memory: UInt64) -> UInt32 { tcp(memory: memory) / 4 }
 
+    /// Lines of marks for so many flows: places of 8 bytes for three times as many at least, so that few lines are full
+    /// before others.
+    static func markLines(flows: UInt64) -> UInt32 {
+        var lines: UInt32 = 1 << 8
+        while UInt64(lines) * UInt64(NT_MARKS_PER_LINE) < flows * 3, lines < 1 << 20 { lines <<= 1 }
+        return lines
+    }
+
     /// Kernel memory of the two entries of an IPv6 flow.
     static let bytesPerFlow: UInt64 = 384
 

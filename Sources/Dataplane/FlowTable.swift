@@ -270,7 +270,25 @@ public struct FlowTable: Sendable {
     /// - Returns: how many flows.
     public func flush(_ matches: (FlowEntry) -> Bool) throws -> Int {
         let flows4 = try maps.flows4.all.reduce(0) { try $0 + flush($1, matches) }
-        return try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
+        let flows = try maps.flows6.all.reduce(flows4) { try $0 + flush($1, matches) }
+        try unmark()
+        return flows
+    }
+
+    /// Uses as many lines for marks as so many flows need. Otherwise than with a few too many, marks of flows are lost,
+    /// and are made again.
+    public func fitMarks(toFlows flows: Int) throws {
+        let lines = min(FlowCapacity.markLines(flows: UInt64(max(0, flows))), maps.marks.info.maxEntries)
+        let used = (try maps.marking.lookup(0)?.mask ?? 0) &+ 1
+        guard used < lines || used > lines * 4 || used > maps.marks.info.maxEntries else { return }
+        try maps.marking.update(0, nt_marking(mask: lines - 1, pad: 0))
+    }
+
+    /// Lets the next packet of each flow ask the table, instead of going by a mark.
+    public func unmark() throws {
+        try maps.marks.withMapped(elements: 0..<Int(maps.marks.info.maxEntries), writable: true) { bytes in
+            _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        }
     }
 
     /// What a pass that ends flows found and did.

@@ -64,6 +64,7 @@ final class Lab: @unchecked Sendable {
         try Self.empty(maps.addresses6)
         try Self.empty(maps.devices)
         try Self.empty(maps.answers)
+        try FlowTable(maps).unmark()
         try maps.node.update(0, nt_node())
         let image = try kernel.read()
         try kernel.perform(image.sets.keys.map { .set($0, nil) } + image.backends.keys.map { .backend($0, nil) })
@@ -105,6 +106,7 @@ final class Lab: @unchecked Sendable {
 
     /// All flows are new again, and nobody has been answered yet.
     func forgetClients() throws {
+        try FlowTable(datapath.maps).unmark()
         try Self.empty(datapath.maps.answers)
         for flows in datapath.maps.flows4.all { try Self.empty(flows) }
         for flows in datapath.maps.flows6.all { try Self.empty(flows) }
@@ -195,8 +197,10 @@ final class Lab: @unchecked Sendable {
         }
     }
 
-    /// Removes one direction's entry, as the LRU does when the table is full.
+    /// Removes one direction's entry, as the LRU does when the table is full; not that of a flow that had a packet a
+    /// moment ago, hence its mark is too old too.
     func evict(_ flow: FlowEntry) throws {
+        try FlowTable(datapath.maps).unmark()
         let wasThere =
             flow.onWire.source.address.family == .v4
             ? try datapath.maps.flows4[flow.transport].delete(nt_flow_key4(flow.onWire, flow.direction))
@@ -204,8 +208,9 @@ final class Lab: @unchecked Sendable {
         try #require(wasThere)
     }
 
-    /// Makes all flows as old as if `ticks` of 0.54 s had passed.
+    /// Makes all flows as old as if `ticks` of 0.54 s had passed, and marks too old.
     func age(ticks: UInt32) throws {
+        try FlowTable(datapath.maps).unmark()
         for flows in datapath.maps.flows4.all {
             for (key, value) in try flows.entries() { try flows.update(key, value.aged(ticks), mode: .exist) }
         }

@@ -26,7 +26,7 @@ enum Step: Sendable {
 ///
 /// `@unchecked Sendable`, because it is used by the thread of its node's namespace alone.
 final class Rig: @unchecked Sendable {
-    let node: TestNode
+    private(set) var node: TestNode
     private let datapath: Datapath
     private var kernel: KernelMaps
     private var planner: Planner
@@ -58,6 +58,7 @@ final class Rig: @unchecked Sendable {
         datapath = try Datapath.load(Self.settings, pins: nil)
         kernel = KernelMaps(datapath.maps)
         planner = try Planner(kernel.read())
+        node.model.markMask = try datapath.maps.marking.lookup(0)?.mask ?? 0
         model = Model(node: node.model)
         try writeNode(podPrefixes: node.model.podPrefixes)
     }
@@ -106,6 +107,7 @@ final class Rig: @unchecked Sendable {
         try Self.empty(maps.addresses4)
         try Self.empty(maps.addresses6)
         try Self.empty(maps.answers)
+        try FlowTable(maps).unmark()
         let image = try kernel.read()
         try kernel.perform(image.sets.keys.map { .set($0, nil) } + image.backends.keys.map { .backend($0, nil) })
         planner = try Planner(kernel.read())
@@ -247,6 +249,13 @@ final class Rig: @unchecked Sendable {
                 aged.head.seen &-= ticks
                 aged.head.created &-= ticks
                 try map.update(key, aged, mode: .exist)
+            }
+        }
+        let lines = 0..<Int(node.model.markMask) + 1
+        try datapath.maps.marks.withMapped(elements: lines, writable: true) { bytes in
+            for (index, mark) in bytes.bindMemory(to: UInt64.self).enumerated() where mark != 0 {
+                let tick = (mark &- UInt64(ticks)) & 0xFFF
+                bytes.storeBytes(of: mark & ~0xFFF | tick, toByteOffset: index * 8, as: UInt64.self)
             }
         }
         var affinities: [(nt_affinity_key, nt_affinity)] = []

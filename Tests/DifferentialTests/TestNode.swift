@@ -21,7 +21,7 @@ struct TestNode: Sendable {
     let host: Host
     private let far: Host
     let devices: [String: ModelDevice]
-    let model: ModelNode
+    var model: ModelNode
 
     static let externalDevices = ["ext0", "ext1", "ext2"]
     static let podDevices = ["pod0", "pod1", "pod2"]

@@ -79,6 +79,14 @@ extension Model {
     private mutating func ingress(_ packet: inout Packet) -> Expectation {
         guard let frontend = frontends[packet.tuple.destination] else { return withoutFrontend(&packet) }
         let key = FlowKey(tuple: packet.tuple, direction: .forward)
+        if isMarked(packet, frontend), flows[key]?.backend != 0,
+            case .spread(let members)? = frontend.answers[packet.scope]
+        {
+            // A flow that is still known must not notice that nobody asked.
+            let rewritten = flows[key]?.rewritten ?? Tuple(packet.tuple.source, slot(packet.tuple, members))
+            packet.count(.forwardEstablished)
+            return translated(&packet, to: rewritten, nil)
+        }
         if let flow = flows[key] {
             if flow.backend == 0, !packet.flags.isBareSYN {
                 flows[key]?.seen = packet.time.tick
@@ -87,6 +95,7 @@ extension Model {
             if hasLostReplies(flow, packet) {
                 packet.count(.flowReplyTaken)
             } else if isUsable(flow, packet, frontend) {
+                mark(packet, flow, frontend)
                 return established(flow, &packet)
             }
             remove(key)
@@ -95,6 +104,7 @@ extension Model {
         if packet.flags.syn, packet.flags.ack {
             flows[key] = Flow(
                 rewritten: packet.tuple, backend: 0, service: frontend.service, flags: 0, seen: packet.time.tick)
+            unmark(packet.tuple)
             return packet.passes(.passNotService)
         }
         return newFlow(&packet, frontend)
@@ -222,6 +232,7 @@ extension Model {
         }
         var flags: UInt32 = isMasqueraded ? NT_FLOW_MASQUERADED : clashes ? NT_FLOW_REMAPPED : 0
         if packet.tunnelled != nil { flags |= NT_FLOW_DSR_REPLY }
+        if flags != 0 || frontend.affinity > 0 { unmark(packet.tuple) }
         flags |= packet.flags.ofNewFlow
         let rewritten = Tuple(source, target)
         var flow = Flow(
@@ -248,6 +259,7 @@ extension Model {
         switch path(&packet, to: target.address, isEncapsulated: true) {
         case .failure(let outcome): return outcome.expectation
         case .success(let path):
+            unmark(packet.tuple)
             flows[FlowKey(tuple: packet.tuple, direction: .forward)] = Flow(
                 rewritten: Tuple(packet.tuple.source, target), backend: backend, service: frontend.service,
                 flags: NT_FLOW_DSR | packet.flags.ofNewFlow, seen: packet.time.tick)

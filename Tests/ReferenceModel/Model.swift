@@ -37,6 +37,13 @@ public struct Model {
         var isLocal: Bool
     }
 
+    /// What lets packets of a flow go by their slot, without a look at the flow.
+    struct Mark {
+        /// Those of the set at that time, and their weights.
+        var members: [Int: UInt32]
+        var tick: UInt32
+    }
+
     struct FragmentKey: Hashable {
         var source: IPAddress
         var destination: IPAddress
@@ -74,6 +81,8 @@ public struct Model {
     var fragments: [FragmentKey: (source: UInt16, destination: UInt16)] = [:]
     /// Datagrams of which fragments have come that are not the first.
     var waiting: Set<FragmentKey> = []
+    /// By line, as the programs have them; how many of them a line has room for is not looked at.
+    var marks: [UInt32: [Tuple: Mark]] = [:]
     private var tables: [[ModelMember]: [Int]] = [:]
 
     /// A model without services.
@@ -133,6 +142,9 @@ public struct Model {
     /// Everything gets older by so many ticks.
     public mutating func age(ticks: UInt32) {
         for key in flows.keys { flows[key]?.seen &-= ticks }
+        for line in marks.keys {
+            for tuple in marks[line, default: [:]].keys { marks[line]?[tuple]?.tick &-= ticks }
+        }
         let passed = UInt64(ticks) << UInt64(NT_TICK_SHIFT)
         for (key, affinity) in affinities { affinities[key]?.used -= min(affinity.used, passed) }
     }
@@ -177,6 +189,43 @@ public struct Model {
             fatalError("no Maglev table for \(members): \(error)")
         }
         return slots.map { Int($0) }
+    }
+
+    // MARK: Marks
+
+    /// Whether the packet goes by a mark: it is plain, and a moment ago its flow was.
+    func isMarked(_ packet: Packet, _ frontend: ModelFrontend) -> Bool {
+        guard packet.frame.isPlain, packet.tunnelled == nil, !retired.contains(frontend.key),
+            case .spread(let members)? = frontend.answers[packet.scope],
+            let mark = marks[markLine(packet.tuple)]?[packet.tuple]
+        else { return false }
+        return mark.members == weights(members) && packet.time.tick &- mark.tick < NT_MARK_TICKS
+    }
+
+    /// Marks a flow one of whose packets has been translated.
+    mutating func mark(_ packet: Packet, _ flow: Flow, _ frontend: ModelFrontend) {
+        let special = NT_FLOW_MASQUERADED | NT_FLOW_DSR | NT_FLOW_DSR_REPLY | NT_FLOW_REMAPPED
+        guard packet.tunnelled == nil, flow.flags & special == 0, !retired.contains(frontend.key),
+            case .spread(let members)? = frontend.answers[packet.scope],
+            backendIDs[slot(packet.tuple, members)] == flow.backend
+        else { return }
+        marks[markLine(packet.tuple), default: [:]][packet.tuple] = Mark(
+            members: weights(members), tick: packet.time.tick)
+    }
+
+    /// The tuple has a flow of another kind now.
+    mutating func unmark(_ tuple: Tuple) { marks[markLine(tuple)] = nil }
+
+    private func weights(_ members: [ModelMember]) -> [Int: UInt32] {
+        var weights: [Int: UInt32] = [:]
+        for member in members { weights[backendIDs[member.endpoint] ?? 0] = member.weight }
+        return weights
+    }
+
+    private func markLine(_ tuple: Tuple) -> UInt32 {
+        let hash = FlowHash(
+            source: tuple.source.address, sourcePort: tuple.source.port, destination: tuple.destination)
+        return (hash?.value ?? 0) & node.markMask
     }
 
     func state(_ backend: Int) -> BackendState { backends[backend]?.state ?? .gone }

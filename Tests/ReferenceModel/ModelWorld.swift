@@ -106,6 +106,8 @@ public struct ModelNode: Sendable {
     public var serviceCIDRs: [CIDR]
     /// Sources behind external devices that count as pods.
     public var podPrefixes: [CIDR]
+    /// Which bits of a tuple's hash say in which line its mark is.
+    public var markMask: UInt32 = 0
 
     /// A node.
     public init(

@@ -215,6 +215,18 @@ struct ParsedFrame {
             TransportEndpoint(ip.destination, bytes.be16(ip.payload + 2), transport))
     }
 
+    /// Of headers without options or extensions, whole, and of no interest to a connection's state.
+    var isPlain: Bool {
+        guard ip.start == 14, ip.payload == 14 + (ip.family == .v4 ? 20 : 40), ip.identification == nil else {
+            return false
+        }
+        switch kind {
+        case .tcp(let flags): return flags.contains(.ack) && flags.isDisjoint(with: [.syn, .fin, .rst])
+        case .udp: return true
+        default: return false
+        }
+    }
+
     var flags: TCPFlags? { if case .tcp(let flags) = kind { flags } else { nil } }
 
     /// Bytes from the IP header on, by its own account.

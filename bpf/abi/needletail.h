@@ -258,6 +258,29 @@ struct nt_flow6 {
 	__be32 dst[4];
 };
 
+/* ---- marks: array of cache lines, by the tuple's hash ---- */
+
+/*
+ * A mark is a word of 64 bits: the upper 52 those of the tuple's hash xor the digest of the set its
+ * slot was looked up in, the lower 12 those of the tick. It is good for so many ticks.
+ */
+#define NT_MARK_TICKS	  4u
+#define NT_MARKS_PER_LINE 8u
+
+struct nt_mark_line {
+	__u64 mark[NT_MARKS_PER_LINE];
+};
+
+/*
+ * The one element of the map nt_marking. The fewer lines the marks are in, the fewer cache lines
+ * and pages they take; so the agent fits their number to that of the flows. When it changes, flows
+ * are marked anew.
+ */
+struct nt_marking {
+	__u32 mask; /* lines in use, a power of two, less 1 */
+	__u32 pad;
+};
+
 /* ---- affinity: LRU hash ---- */
 
 struct nt_affinity_key {
@@ -548,6 +571,7 @@ _Static_assert(sizeof(struct nt_flow_key6) == 40, "layout");
 _Static_assert(sizeof(struct nt_flow4) == 56, "layout");
 _Static_assert(sizeof(struct nt_flow6) == 80, "layout");
 _Static_assert(sizeof(struct nt_path) == 20, "layout");
+_Static_assert(sizeof(struct nt_mark_line) == 64, "layout");
 _Static_assert(sizeof(struct nt_affinity_key) == 20, "layout");
 _Static_assert(sizeof(struct nt_fragment_key) == 40, "layout");
 _Static_assert(sizeof(struct nt_device) == 24, "layout");
