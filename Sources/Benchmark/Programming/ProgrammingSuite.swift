@@ -28,7 +28,7 @@ public enum ProgrammingSuite: Suite {
         let agent = AgentProgramming()
         for round in 0..<settings.repeats {
             for count in settings.services {
-                progress("programming: \(count) Services, round \(round + 1) of \(settings.repeats)")
+                progress("\(count) Services, round \(round + 1) of \(settings.repeats)")
                 let place = Place(services: count, backends: settings.backends)
                 try measure(place, settings, format, &results)
                 for peer in peers { peer.measure(place, settings, &results) }
