@@ -22,7 +22,7 @@ import Testing
             })
     }
 
-    private static func inode(_ host: Host) throws -> UInt64 {
+    private static func inode(_ host: NetLab.Host) throws -> UInt64 {
         var status = stat()
         try #require(stat(host.namespace.path, &status) == 0)
         return UInt64(status.st_ino)
