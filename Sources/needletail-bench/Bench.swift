@@ -6,7 +6,7 @@ struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-bench",
         abstract: "Measures Needletail's datapath and control plane, and what they are compared with.",
-        subcommands: [Run.self, Compare.self, Render.self])
+        subcommands: [Run.self, Compare.self, Render.self, MemoryFigure.self])
 
     private static let started = ContinuousClock.now
 

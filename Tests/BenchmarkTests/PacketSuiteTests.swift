@@ -1,5 +1,5 @@
 import BPF
-import Foundation
+import Glibc
 import NetTypes
 import TestSupport
 import Testing
@@ -81,9 +81,10 @@ import Testing
 
     @Test("Programs of others get the same packets, whichever hook and kind of XDP; what is none is skipped")
     func programsOfOthers() throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("nt-bench-\(UUID())").path
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        var template = Array("/tmp/needletail-bench-XXXXXX".utf8CString)
+        _ = try #require(mkdtemp(&template))
+        let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer { rmdir(directory) }
         try BPFFileSystem.mount(at: directory)
         defer { try? BPFFileSystem.unmount(at: directory) }
         let programs = try BenchPrograms(tableEntries: 4096)

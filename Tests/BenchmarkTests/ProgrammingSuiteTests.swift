@@ -25,6 +25,7 @@ import Testing
         let churn = try node.churn(500, for: .milliseconds(200))
         #expect(churn.latencies.count == 100 && churn.latencies.allSatisfy { $0 > 0 })
         #expect(churn.rate > 0 && churn.rate <= 500)
+        #expect(try node.audit() > 0)
         #expect(try node.problem() == nil)
     }
 
@@ -39,7 +40,7 @@ import Testing
             #expect(
                 Set(own.map(\.key.quantity)) == [
                     "full", "full, read", "full, resolve", "full, plan", "full, write", "change", "change, processor",
-                    "churn", "churn, processor", "churn, taken in",
+                    "churn", "churn, processor", "churn, taken in", "audit",
                 ])
             for measurement in own {
                 #expect(measurement.outcome == .measured && measurement.samples.count == 2, "\(measurement)")
@@ -97,7 +98,7 @@ import Testing
         #expect(try bytes("resident", many) > bytes("resident", few))
         #expect(try bytes("resident, peak", many) >= bytes("resident, nothing programmed", many))
         #expect(try bytes("resident, per endpoint", many) > 10)
-        #expect(try bytes("maps of Services", many) > 1 << 20)
+        #expect(try bytes("maps of Services", many) > Double(1 << 20))
         #expect(results.contains { $0.key.quantity == "map" && $0.key.subject == "nt_slots" })
         for family in ["v4", "v6"] {
             let small = try bytes("flow table", [("family", family), ("flows", "4k")])

@@ -18,16 +18,11 @@ import Testing
     @Test(arguments: [IPFamily.v4, .v6]) func runsThatHitAnotherCounterAreReported(_ family: IPFamily) throws {
         let flows = try #require(FlowCount(16))
         let frame = stray(family)
-        let node = try PacketNode()
-        let problems = try node.run {
-            let rig = try Rig(Rig.Size(tcp: 4096), node: node)
-            return try [
-                Expectation(counters: [.forwardEstablished]),
-                Expectation(counters: [.passNotService, .answerReset]),
-                Expectation(counters: [.passNotService], verdict: .send),
-                Expectation(counters: [.passNotService]),
-            ].map { try rig.run(.externalXDP, frame, .scattered(flows), runs: 10, expecting: $0).problem }
-        }
+        let rig = try Rig(Rig.Size(tcp: 4096), node: try PacketNode())
+        let problems = try [
+            Expectation(counters: [.forwardEstablished]), Expectation(counters: [.passNotService, .answerReset]),
+            Expectation(counters: [.passNotService], verdict: .send), Expectation(counters: [.passNotService]),
+        ].map { try rig.run(.externalXDP, frame, .scattered(flows), runs: 10, expecting: $0).problem }
         #expect(
             problems == [
                 "external_xdp: not-service 10 of 0, forward-established 0 of 10", "external_xdp: reset 0 of 10",
@@ -41,14 +36,12 @@ import Testing
         let flows = try #require(FlowCount(1))
         let settings = try RunSettings(suites: [.packet], flows: [flows], duration: 0.01, repeats: 1)
         let frame = stray(.v4)
-        let outcome = try node.run {
-            let run = PacketRun(settings, node) { _ in }
-            let rig = try Rig(Rig.Size(tcp: 4096), node: node)
-            let key = PacketRun.key("established", "external_xdp", .v4, flows)
-            try run.take(
-                key, rig, .externalXDP, frame, flows, expecting: Expectation(counters: [.forwardEstablished]))
-            return run.answers
-        }
+        let run = PacketRun(settings, node)
+        let rig = try Rig(Rig.Size(tcp: 4096), node: node)
+        try run.take(
+            PacketRun.key("established", "external_xdp", .v4, flows), rig, .externalXDP, frame, flows,
+            expecting: Expectation(counters: [.forwardEstablished]))
+        let outcome = run.answers
         #expect(outcome.count == 1 && outcome[0].samples.count == 1)
         #expect(
             outcome[0].outcome

@@ -103,9 +103,7 @@ final class ConnectField {
     ) -> [Entrant] {
         var entrants = [enter(.direct, services, progress)]
         entrants.append(enterNeedletail(services, progress))
-        for peer in settings.peers {
-            for servicePeer in peer.servicePeers { entrants.append(enter(.peer(servicePeer), services, progress)) }
-        }
+        for peer in settings.peers.flatMap(\.forwarders) { entrants.append(enter(peer, services, progress)) }
         return entrants
     }
 
@@ -113,15 +111,12 @@ final class ConnectField {
         _ forwarder: Forwarder, _ services: BenchServices, _ progress: (String) -> Void
     ) -> Entrant {
         let subject = forwarder.subject
-        if let reason = forwarder.unavailability {
-            return Entrant(station: nil, outcome: .skipped(reason), subject: { _ in subject })
-        }
         progress("setting up \(subject) with \(services.count) services")
         do {
             let station = try ConnectStation(forwarder, services)
             return Entrant(station: station, outcome: .measured, subject: { _ in subject })
         } catch {
-            return Entrant(station: nil, outcome: .failed("\(error)"), subject: { _ in subject })
+            return Entrant(station: nil, outcome: Measurement.Outcome(of: error), subject: { _ in subject })
         }
     }
 
@@ -144,7 +139,7 @@ final class ConnectField {
             let station = try ConnectStation(.needletail(hooks), services, cgroup: cgroup)
             return Entrant(station: station, outcome: .measured, subject: subject, missing: missing)
         } catch {
-            return Entrant(station: nil, outcome: .failed("\(error)"), subject: subject)
+            return Entrant(station: nil, outcome: Measurement.Outcome(of: error), subject: subject)
         }
     }
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// Processor time that forwarding takes: that of the thread that sends, in which most of it happens, and that of the

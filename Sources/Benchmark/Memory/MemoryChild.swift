@@ -1,5 +1,6 @@
+internal import BPF
+internal import CLinux
 internal import Dataplane
-internal import Glibc
 
 /// The process in which memory is measured: a new one for each figure, so that what one leaves behind is not counted for
 /// the next.

@@ -12,7 +12,7 @@ public enum MemorySuite: Suite {
         let namespace = try NetLab.NetworkNamespace(name: "memory")
         var figures = Figures()
         for round in 0..<settings.repeats {
-            progress("memory: round \(round + 1) of \(settings.repeats)")
+            progress("round \(round + 1) of \(settings.repeats)")
             for count in settings.services { measure(services: count, settings, namespace, &figures) }
             for count in flowCounts(settings) { measure(flows: count, namespace, &figures) }
         }
@@ -21,6 +21,9 @@ public enum MemorySuite: Suite {
 
     /// Tables of fewer flows than this take what their administration takes.
     private static let leastFlows = 1 << 10
+
+    /// Fewer endpoints take less than what comes with the first of them.
+    private static let leastEndpoints = 1000
 
     /// The numbers of flows that are big enough for a table to have a size.
     private static func flowCounts(_ settings: RunSettings) -> [FlowCount] {
@@ -41,8 +44,11 @@ public enum MemorySuite: Suite {
             figures.add("resident, nothing programmed", "needletail", conditions, loaded)
             figures.add("resident", "needletail", conditions, resident)
             figures.add("resident, peak", "needletail", conditions, peak)
-            let endpoints = Double(count * settings.backends)
-            figures.add("resident, per endpoint", "needletail", conditions, max(0, resident - loaded) / endpoints)
+            let endpoints = count * settings.backends
+            if endpoints >= leastEndpoints {
+                let each = max(0, resident - loaded) / Double(endpoints)
+                figures.add("resident, per endpoint", "needletail", conditions, each)
+            }
             let maps = child.filter { isOfServices($0.key) }
             figures.add("maps of Services", "needletail", conditions, maps.values.reduce(0, +))
             guard count == settings.services.max() else { return }

@@ -45,7 +45,7 @@ enum Floor: String, Hashable, CaseIterable {
 }
 
 /// What a number of runs gave.
-struct Runs {
+struct Runs: Sendable {
     /// Mean time of one with the harness, in whole nanoseconds rounded down, as the kernel gives them, or a mean of such.
     let nanoseconds: Double
     /// What the last one returned.
@@ -84,11 +84,14 @@ final class BenchPrograms {
     private let floors: [Floor: Program]
     /// Entries of the dense table.
     let denseEntries: Int
-    /// Where packets come in, in the namespace of the calling thread; 0 for loopback.
-    private let device: UInt32
+    /// Where programs are run, so that the datapath's questions to the routing table are about its routes.
+    private let node: PacketNode?
 
-    /// `tableEntries` are those of each family's floor table, `listEntries` those of each family's list of flows.
-    init(tableEntries: UInt32, listEntries: UInt32 = 1, backends: Int = 10, device: UInt32 = 0) throws(BPFError) {
+    /// `tableEntries` are those of each family's floor table, `listEntries` those of each family's list of flows; without
+    /// a node, programs are run in the caller's namespace, on packets of its loopback.
+    init(
+        tableEntries: UInt32, listEntries: UInt32 = 1, backends: Int = 10, node: PacketNode? = nil
+    ) throws(BPFError) {
         var object = try BPFObject(
             image: UnsafeRawBufferPointer(start: cbpf_bench(), count: cbpf_bench_size()), name: "bench")
         var lines: UInt32 = 1
@@ -107,7 +110,7 @@ final class BenchPrograms {
         var floors: [Floor: Program] = [:]
         for floor in Floor.allCases { floors[floor] = try loaded.program(floor.programName) }
         self.floors = floors
-        self.device = device
+        self.node = node
         denseEntries = Int(lines * NT_BENCH_DENSE_WAYS)
         try Self.fillTable(try loaded.map("floor_slots"), try loaded.map("floor_backends"), backends)
     }
@@ -160,22 +163,26 @@ final class BenchPrograms {
         if let walk { try state.update(0, frame.benchCase(walk)) }
         try accept(program, on: hook)
         let wrapper = try wrapper(hook, frame)
-        var packet = frame.bytes
-        if chunk != nil { packet += [UInt8](repeating: 0, count: Self.roomy - packet.count) }
+        let padding = chunk == nil ? 0 : Self.roomy - frame.bytes.count
+        let packet = frame.bytes + [UInt8](repeating: 0, count: padding)
         let place: DatapathProgram = hook == .tc ? .externalIngress : .externalXDP
-        let context = device == 0 ? [] : place.context(device: Int32(device), packet: packet.count)
-        var done = 0
-        var total = 0.0
-        var last: TestRun?
-        while done < runs {
-            let count = min(chunk ?? runs, runs - done)
-            let run = try wrapper.testRun(packet: packet, repeat: count, context: context)
-            total += Double(run.durationPerRun) * Double(count)
-            done += count
-            last = run
+        let context = node.map { place.context(device: Int32($0.device), packet: packet.count) } ?? []
+        let body: @Sendable () throws -> Runs = {
+            var done = 0
+            var total = 0.0
+            var last: TestRun?
+            while done < runs {
+                let count = min(chunk ?? runs, runs - done)
+                let run = try wrapper.testRun(packet: packet, repeat: count, context: context)
+                total += Double(run.durationPerRun) * Double(count)
+                done += count
+                last = run
+            }
+            return Runs(
+                nanoseconds: total / Double(max(done, 1)), verdict: last?.signedVerdict ?? 0,
+                output: last?.output ?? [])
         }
-        return Runs(
-            nanoseconds: total / Double(max(done, 1)), verdict: last?.signedVerdict ?? 0, output: last?.output ?? [])
+        return try node?.run(body) ?? body()
     }
 
     /// Fits into a page with what the kernel puts around it.

@@ -36,7 +36,7 @@ extension PacketRun {
     // MARK: Preparation
 
     /// Loads a datapath for each number of flows and Services, and opens the flows.
-    func prepare() throws {
+    func prepare(_ progress: (String) -> Void) throws {
         for flows in settings.flows {
             progress("packet: preparing \(flows) flow(s)")
             try prepareSteady(flows)

@@ -38,7 +38,7 @@ struct PacketNode: Sendable {
         record = DeviceRecord(role: .external, takesFromXDP: true, addresses: addresses)
     }
 
-    /// Runs the closure in the namespace, on its own thread, and waits for it: a test run asks the routing table of the
-    /// calling thread's namespace.
+    /// Runs the closure on the namespace's own thread and waits for it: programs in a test run ask the routing table of
+    /// the calling thread's namespace.
     func run<R: Sendable>(_ body: @escaping @Sendable () throws -> R) throws -> R { try host.namespace.run(body) }
 }

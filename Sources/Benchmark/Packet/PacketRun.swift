@@ -3,11 +3,10 @@ internal import Dataplane
 internal import NeedletailABI
 internal import NetTypes
 
-/// One run of the packet suite. It is made and used on the thread of the node's namespace.
+/// One run of the packet suite.
 final class PacketRun {
     let settings: RunSettings
     let node: PacketNode
-    let progress: (String) -> Void
     /// Runs of a program in a sample.
     let runs: Int
     /// Rigs with established flows, by their number.
@@ -48,15 +47,14 @@ final class PacketRun {
     /// The part of flows that a line of the dense table may have lost to others of the same line.
     private static let mostLost = 0.02
 
-    init(_ settings: RunSettings, _ node: PacketNode, _ progress: @escaping (String) -> Void) {
+    init(_ settings: RunSettings, _ node: PacketNode) {
         self.settings = settings
         self.node = node
-        self.progress = progress
         runs = min(max(Int(settings.duration * 1e9 / Self.mostNanoseconds), Self.fewestRuns), 1 << 20)
     }
 
     /// All rounds, and what came out.
-    func measure() throws -> [Measurement] {
+    func measure(_ progress: (String) -> Void) throws -> [Measurement] {
         for round in 1...settings.repeats {
             progress("packet: round \(round) of \(settings.repeats)")
             try takeRound()

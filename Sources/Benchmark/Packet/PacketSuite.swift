@@ -9,15 +9,8 @@ public enum PacketSuite: Suite {
     /// - Throws: `BPFError` or `DatapathError` when the kernel refuses the programs or the memory, `LabError` when it
     ///   refuses the namespace, ``BenchmarkError/preparationFailed(_:)`` when flows could not be set up.
     public static func run(_ settings: RunSettings, progress: (String) -> Void) throws -> [Measurement] {
-        let node = try PacketNode()
-        return try withoutActuallyEscaping(progress) { progress in
-            // The closure runs on another thread, but this one waits for it: nobody else calls `progress` meanwhile.
-            nonisolated(unsafe) let progress = progress
-            return try node.run {
-                let run = PacketRun(settings, node, progress)
-                try run.prepare()
-                return try run.measure()
-            }
-        }
+        let run = PacketRun(settings, try PacketNode())
+        try run.prepare(progress)
+        return try run.measure(progress)
     }
 }

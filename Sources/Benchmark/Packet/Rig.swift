@@ -100,7 +100,7 @@ final class Rig {
     /// The tick (``FlowClock``) of each set's last packet.
     var lastTouched: [FlowSet: UInt64] = [:]
 
-    /// A rig for the node, on whose namespace's thread it must be made and used.
+    /// A rig whose packets come in on the node's device.
     init(_ size: Size, node: PacketNode) throws {
         var settings = DatapathSettings()
         settings.maxTCPFlows = UInt32(size.tcp)
@@ -114,7 +114,7 @@ final class Rig {
         settings.maxSets = UInt32(1024 + 2 * size.services)
         datapath = try Datapath.load(settings, pins: nil)
         programs = try BenchPrograms(
-            tableEntries: UInt32(size.tcp * 2), listEntries: UInt32(size.masqueraded), device: node.device)
+            tableEntries: UInt32(size.tcp * 2), listEntries: UInt32(size.masqueraded), node: node)
         var devices = try DeviceTable(datapath.maps)
         try devices.store([node.device: node.record])
         try datapath.maps.store(

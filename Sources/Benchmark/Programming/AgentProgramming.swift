@@ -2,6 +2,7 @@ internal import BPF
 internal import CLinux
 internal import Dataplane
 internal import Glibc
+internal import KubernetesWire
 internal import NeedletailABI
 internal import NetLab
 internal import NetTypes
@@ -56,13 +57,13 @@ struct AgentProgramming {
             reference: place.key("full", "needletail"), note: "from the start of the process, which reads manifests")
         results.add(place.key("resident", Self.subject), .bytes, Double(Memory.resident(of: node.pid)))
         var latencies: [Double] = []
-        let processor = ProcessorTime.of(node.pid) ?? 0
+        let processor = ProcessClock.of(node.pid) ?? 0
         let end = ContinuousClock.now + .seconds(settings.duration)
         repeat {
             latencies.append(try node.change { try folder.change(latencies.count) })
         } while latencies.count < Self.changes.lowerBound
             || (latencies.count < Self.changes.upperBound && ContinuousClock.now < end)
-        let used = (ProcessorTime.of(node.pid) ?? processor) - processor
+        let used = (ProcessClock.of(node.pid) ?? processor) - processor
         results.add(
             place.key("change", Self.subject), .microseconds, latencies: latencies,
             reference: place.key("change", "needletail"), note: "from a file that is replaced")
@@ -224,7 +225,7 @@ enum ProgramFile {
     /// The directory of the running program, for the others that are beside it.
     static var directory: String {
         let path = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
-            let length = readlink("/proc/self/exe", buffer.baseAddress, buffer.count)
+            let length = buffer.baseAddress.map { readlink("/proc/self/exe", $0, buffer.count) } ?? 0
             return String(decoding: buffer[..<max(0, length)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."

@@ -102,8 +102,9 @@ final class ProgrammedNode {
             events += try Self.read(slice, &slices)
             reading += .now - started
         }
+        events.append(.synced)
         let started = ContinuousClock.now
-        resolve(catalog.apply(events + [.synced]))
+        resolve(catalog.apply(events))
         events = []
         let resolved = ContinuousClock.now
         let plan = planner.plan(all: DesiredChanges(all: desired))
@@ -122,10 +123,10 @@ final class ProgrammedNode {
         let end = ContinuousClock.now + time
         repeat {
             let event = nextEvent()
-            let (started, processor) = (ContinuousClock.now, ProcessorTime.own)
+            let (started, processor) = (ContinuousClock.now, ProcessClock.own)
             let writes = try take([event])
             result.latencies.append((ContinuousClock.now - started).microseconds)
-            result.processor += ProcessorTime.own - processor
+            result.processor += ProcessClock.own - processor
             guard writes > 0 else {
                 throw BenchmarkError.preparationFailed("change \(version) of \(count) Services changed nothing")
             }
@@ -142,7 +143,7 @@ final class ProgrammedNode {
         let interval = Duration.seconds(1) / rate
         var result = Churn()
         var done = 0
-        let (started, processor) = (ContinuousClock.now, ProcessorTime.own)
+        let (started, processor) = (ContinuousClock.now, ProcessClock.own)
         while done < total {
             let now = ContinuousClock.now
             let due = min(total, Int((now - started) / interval) + 1)
@@ -159,8 +160,26 @@ final class ProgrammedNode {
         // The last change is due one interval before the end.
         let wall = max((ContinuousClock.now - started).milliseconds, Double(total) * interval.milliseconds)
         result.rate = Double(total) / wall * 1000
-        result.load = (ProcessorTime.own - processor) / 10 / wall
+        result.load = (ProcessClock.own - processor) / 10 / wall
         return result
+    }
+
+    /// Looks through all maps as the agent does all the time; returns what the longest step took, in microseconds.
+    ///
+    /// - Throws: ``BenchmarkError/preparationFailed(_:)`` when the maps are not as they were left.
+    func audit() throws -> Double {
+        try datapath.maps.store(NodeState())
+        var audit = MapAudit()
+        var longest = 0.0
+        while audit.rounds == 0 {
+            let started = ContinuousClock.now
+            let found = try audit.step(&maps, planner, NodeRecords())
+            longest = max(longest, (ContinuousClock.now - started).microseconds)
+            guard found.isEmpty else {
+                throw BenchmarkError.preparationFailed("the audit finds \(found.count) entries changed: \(found[0])")
+            }
+        }
+        return longest
     }
 
     /// Why the maps are not what they should be after all changes; `nil` if they are.
@@ -203,8 +222,10 @@ final class ProgrammedNode {
         guard changesSinceReclaim >= 100 else { return }
         changesSinceReclaim = 0
         for _ in 0..<2 {
-            let image = planner.image
-            try perform(Planner.reclaim(image, candidates: ReclaimCandidates(image), inUse: FlowUsage()))
+            // In one expression: a copy of the image that lives on would be copied by the first write.
+            let writes = Planner.reclaim(
+                planner.image, candidates: ReclaimCandidates(planner.image), inUse: FlowUsage())
+            try perform(writes)
         }
     }
 
@@ -246,7 +267,7 @@ final class ProgrammedNode {
 }
 
 /// Processor time, user and system, in microseconds.
-enum ProcessorTime {
+enum ProcessClock {
     /// Of this process so far.
     static var own: Double { read(CLOCK_PROCESS_CPUTIME_ID) ?? 0 }
 

@@ -15,7 +15,7 @@ public enum ProgrammingSuite: Suite {
     }
 
     /// The same with watch events written in a format.
-    package static func run(
+    static func run(
         _ settings: RunSettings, format: WireFormat, progress: (String) -> Void
     ) throws -> [Measurement] {
         for count in settings.services
@@ -28,7 +28,7 @@ public enum ProgrammingSuite: Suite {
         let agent = AgentProgramming()
         for round in 0..<settings.repeats {
             for count in settings.services {
-                progress("programming: \(count) Services, round \(round + 1) of \(settings.repeats)")
+                progress("\(count) Services, round \(round + 1) of \(settings.repeats)")
                 let place = Place(services: count, backends: settings.backends)
                 try measure(place, settings, format, &results)
                 for peer in peers { peer.measure(place, settings, &results) }
@@ -60,10 +60,11 @@ public enum ProgrammingSuite: Suite {
             let churn = try node.churn(rate, for: .seconds(settings.duration))
             results.add(place.key("churn", name, rate: rate), .microseconds, latencies: churn.latencies)
             results.add(place.key("churn, processor", name, rate: rate), .percent, churn.load)
-            results.add(
-                place.key("churn, taken in", name, rate: rate), .percent, 100 * churn.rate / Double(rate),
-                note: "changes taken in of those that came; what is missing came later than it was due")
+            results.add(place.key("churn, taken in", name, rate: rate), .changesPerSecond, churn.rate)
         }
+        results.add(
+            place.key("audit", name), .microseconds, try node.audit(),
+            note: "the longest step of the look for what somebody else has changed in the maps")
         if let problem = try node.problem() { results.fail(place, name, problem) }
     }
 }

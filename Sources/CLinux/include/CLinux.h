@@ -5,6 +5,10 @@
 // network namespaces, process descriptors. Everything here returns 0 (or a value) on success and a
 // negated errno on failure, so that no Swift runtime call can come between a failing system call
 // and the reading of errno.
+//
+// <sys/types.h> and headers that include it are not here: with them timespec and others would be
+// this module's, where Swift reads it before Glibc, and no longer be found by who imports Glibc
+// alone.
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -22,7 +26,6 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/types.h>
 
 // Opens a socket of a netlink protocol (NETLINK_ROUTE and so on; close-on-exec), bound to the
 // multicast groups in the bit mask, with extended acknowledgements. nonblocking is 0 or 1.
@@ -53,7 +56,7 @@ int nt_unshare_network(void);
 int nt_unshare_mounts(void);
 
 // Thread id of the caller, as the kernel counts them.
-pid_t nt_thread_id(void);
+int nt_thread_id(void);
 
 // Keeps the calling thread, and threads that it makes from now on, on one of the processors it may
 // run on now: the one of that index among them, counted round.
@@ -127,14 +130,14 @@ int nt_accept(int listener);
 // signal mask, standard input from /dev/null. A NULL environment is the caller's own. The kernel
 // kills it when the calling *thread* ends (PR_SET_PDEATHSIG). Returns the process id, or the
 // negated errno of fork or execve.
-pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
-	       int error);
+int nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
+	     int error);
 
 // A descriptor that becomes readable when the process ends.
-int nt_process_descriptor(pid_t pid);
+int nt_process_descriptor(int pid);
 
 // Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when
 // it exited (status is the exit status) and 1 when a signal ended it (status is the signal).
-int nt_process_end(pid_t pid, int *status);
+int nt_process_end(int pid, int *status);
 
 #endif
