@@ -38,11 +38,12 @@ struct {
 	__type(value, struct nt_generator);
 } generator SEC(".maps");
 
+/* What arrived: at the backend with its port as the destination, at the client answers to SYNs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, NT_SINKS);
 	__type(key, __u32);
-	__type(value, struct nt_sink);
+	__type(value, __u64);
 } sink SEC(".maps");
 
 static __always_inline __u16 fold(__u64 sum)
@@ -150,54 +151,56 @@ static __always_inline int answer(struct __sk_buff *ctx, const bool v6)
 	return bpf_redirect(ctx->ifindex, 0);
 }
 
-/* The segment is counted and goes no further; whatever else there is on a network passes. */
-static __always_inline int take(struct __sk_buff *ctx, const __u32 which)
+/* Segments go no further, and are counted if they are what is waited for; whatever else there is on
+ * a network passes. */
+static __always_inline int take(struct __sk_buff *ctx, const __u32 which, const bool v6)
 {
-	struct nt_sink *counts = bpf_map_lookup_elem(&sink, &which);
+	const __u32 l4 = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	__u64 *count = bpf_map_lookup_elem(&sink, &which);
 	__u32 *answers = bpf_map_lookup_elem(&answering, &zero);
-	bool v6 = ctx->protocol == bpf_htons(ETH_P_IPV6);
-	__u32 l4 = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	struct iphdr *ip4;
+	struct ipv6hdr *ip6;
 	struct tcphdr *tcp;
-	void *data;
 
-	if (!v6 && ctx->protocol != bpf_htons(ETH_P_IP))
+	if (!count || !answers || bpf_skb_pull_data(ctx, l4 + sizeof(*tcp)))
 		return TC_ACT_OK;
-	if (!counts || !answers || bpf_skb_pull_data(ctx, l4 + sizeof(*tcp)))
-		return TC_ACT_OK;
-	data = (void *)(long)ctx->data;
-	tcp = data + l4;
+	ip4 = (void *)(long)ctx->data + ETH_HLEN;
+	ip6 = (void *)ip4;
+	tcp = (void *)(long)ctx->data + l4;
 	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
 		return TC_ACT_OK;
-	if (v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->nexthdr != IPPROTO_TCP
-	       : ((struct iphdr *)(data + ETH_HLEN))->protocol != IPPROTO_TCP)
+	if ((v6 ? ip6->nexthdr : ip4->protocol) != IPPROTO_TCP)
 		return TC_ACT_OK;
-	if (which == NT_SINK_CLIENT) {
-		if (tcp->syn && tcp->ack)
-			counts->frames++;
-		else
-			counts->others++;
+	if (which == NT_SINK_CLIENT ? !tcp->syn || !tcp->ack : tcp->dest != bpf_htons(backend_port))
 		return TC_ACT_SHOT;
+	(*count)++;
+	if (which == NT_SINK_CLIENT || !tcp->syn || tcp->ack || !*answers)
+		return TC_ACT_SHOT;
+	return answer(ctx, v6);
+}
+
+static __always_inline int take_either(struct __sk_buff *ctx, const __u32 which)
+{
+	switch (ctx->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return take(ctx, which, false);
+	case bpf_htons(ETH_P_IPV6):
+		return take(ctx, which, true);
+	default:
+		return TC_ACT_OK;
 	}
-	if (tcp->dest != bpf_htons(backend_port)) {
-		counts->others++;
-		return TC_ACT_SHOT;
-	}
-	counts->frames++;
-	if (!tcp->syn || tcp->ack || !*answers)
-		return TC_ACT_SHOT;
-	return v6 ? answer(ctx, true) : answer(ctx, false);
 }
 
 SEC("tc")
 int take_at_backend(struct __sk_buff *ctx)
 {
-	return take(ctx, NT_SINK_BACKEND);
+	return take_either(ctx, NT_SINK_BACKEND);
 }
 
 SEC("tc")
 int take_at_client(struct __sk_buff *ctx)
 {
-	return take(ctx, NT_SINK_CLIENT);
+	return take_either(ctx, NT_SINK_CLIENT);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -62,7 +62,7 @@ final class ForwardField {
                 series[what] = Series()
             }
             do {
-                progress("forward: setting up \(forwarder.subject)")
+                progress("setting up \(forwarder.subject)")
                 let node = try NodeUnderTest(forwarder, services, flows: Self.room(settings))
                 entrants.append(try Entrant(forwarder, node))
             } catch {
@@ -102,7 +102,7 @@ extension ForwardField {
         for quantity in ForwardQuantity.allCases where quantity.placement == services.placement {
             if quantity != .newFlow { openFlows(quantity, progress) }
             for round in 1...settings.repeats {
-                progress("forward: \(quantity.rawValue), round \(round) of \(settings.repeats)")
+                progress("\(quantity.rawValue), round \(round) of \(settings.repeats)")
                 for family in settings.families {
                     for flows in quantity == .newFlow ? [nil] : settings.flows.map(Optional.some) {
                         try takeTurns(quantity, family, flows)
@@ -128,7 +128,7 @@ extension ForwardField {
                 // Plain forwarding knows no flows.
                 guard let most, entrant.knowsFlows else { continue }
                 do {
-                    progress("forward: opening \(most) flows of \(entrant.forwarder.subject)")
+                    progress("opening \(most) flows of \(entrant.forwarder.subject)")
                     try entrant.generator.open(most, to: entrant.node.destination(quantity.frontend, family))
                 } catch {
                     for flows in settings.flows where flows <= most {

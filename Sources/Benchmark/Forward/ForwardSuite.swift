@@ -16,7 +16,7 @@ public enum ForwardSuite: Suite {
         for count in settings.services {
             for placement in BenchServices.Placement.allCases where placement == .local || count == fewest {
                 let services = try BenchServices(count: count, backends: settings.backends, placement: placement)
-                progress("forward: \(count) services, \(placement.rawValue) backends")
+                progress("\(count) services, \(placement.rawValue) backends")
                 let field = try ForwardField(services, settings, progress)
                 measurements += try field.measure(progress)
             }

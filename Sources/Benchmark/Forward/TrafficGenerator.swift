@@ -43,9 +43,9 @@ final class TrafficGenerator {
     private let chain: Chain
     private let state: BPFMap<UInt32, nt_generator>
     private let answering: BPFMap<UInt32, UInt32>
-    private let sinks: PerCPUMap<UInt32, nt_sink>
+    private let sinks: PerCPUMap<UInt32, UInt64>
     private let programs: [IPFamily: Program]
-    private let time = ProcessorTime()
+    private let time = ForwardingTime()
     /// Index of the client's device.
     private let device: UInt32
     private let gateway: [UInt8]
@@ -67,8 +67,9 @@ final class TrafficGenerator {
     /// Loads the programs and attaches those that count to both ends of the chain.
     init(_ chain: Chain) throws {
         self.chain = chain
-        let object = try BPFObject(
+        var object = try BPFObject(
             image: UnsafeRawBufferPointer(start: cbpf_generate(), count: cbpf_generate_size()), name: "generate")
+        try object.setConstant("backend_port", to: BenchServices.backendPort)
         let loaded = try object.load()
         state = try loaded.map("generator")
         answering = try loaded.map("answering")
@@ -163,7 +164,7 @@ final class TrafficGenerator {
     }
 
     private func total(_ which: UInt32) throws -> UInt64 {
-        try sinks.lookup(which)?.reduce(0) { $0 + $1.frames } ?? 0
+        try sinks.lookup(which)?.reduce(0, +) ?? 0
     }
 
     /// The packet of flow 0.

@@ -26,14 +26,7 @@ struct nt_generator {
 
 _Static_assert(sizeof(struct nt_generator) == 128, "layout");
 
-/* An element of the map `sink`: what arrived there. */
-struct nt_sink {
-	__u64 frames; /* what was expected: to the backends' port, or an answer to a SYN */
-	__u64 others; /* other segments */
-};
-
-_Static_assert(sizeof(struct nt_sink) == 16, "layout");
-
+/* Elements of the map `sink`. */
 #define NT_SINK_BACKEND 0u
 #define NT_SINK_CLIENT	1u
 #define NT_SINKS	2u

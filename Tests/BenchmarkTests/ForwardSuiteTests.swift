@@ -9,20 +9,20 @@ import Testing
 
 @testable import Benchmark
 
-@Suite(.serialized, .needsRoot, .ownThread, .timeLimit(.minutes(10))) struct ForwardTests {
+@Suite(.serialized, .needsRoot, .ownThread, .timeLimit(.minutes(10))) struct ForwardSuiteTests {
     private static let forwarders: [Forwarder] = [.direct, .needletail(.xdp), .needletail(.tc)]
 
     /// The namespaces that threads of this process are in, by inode number.
     private static func namespaces() throws -> Set<UInt64> {
         let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
         return Set(
-            threads.compactMap {
+            threads.compactMap { thread in
                 var status = stat()
-                return stat("/proc/self/task/\($0)/ns/net", &status) == 0 ? UInt64(status.st_ino) : nil
+                return stat("/proc/self/task/\(thread)/ns/net", &status) == 0 ? UInt64(status.st_ino) : nil
             })
     }
 
-    private static func inode(_ host: Host) throws -> UInt64 {
+    private static func inode(_ host: NetLab.Host) throws -> UInt64 {
         var status = stat()
         try #require(stat(host.namespace.path, &status) == 0)
         return UInt64(status.st_ino)

@@ -3,7 +3,10 @@ internal import Glibc
 
 /// Processor time that forwarding takes: that of the thread that sends, in which most of it happens, and that of the
 /// kernel's threads to which soft interrupts are left when they become too many.
-struct ProcessorTime {
+///
+/// A kernel that accounts interrupts apart (`CONFIG_IRQ_TIME_ACCOUNTING`) takes what they cost out of a thread's time; on
+/// such a one the rates stand and these figures are too small.
+struct ForwardingTime {
     /// `schedstat` of every ksoftirqd that can be seen.
     private let softInterrupts: [String]
 
