@@ -52,34 +52,51 @@ import Testing
         return (names, clients)
     }
 
+    private static let kindsByFamily = IPFamily.allCases.flatMap { family in PeerKind.allCases.map { ($0, family) } }
+
+    /// In a network of its own each: the kernel's tracked connections outlive the rules they were made by.
     @Test(
         "What is sent to a Service that comes last gets to each of its endpoints, from whom it should",
-        arguments: PeerKind.allCases, IPFamily.allCases)
-    func everyEndpointIsReached(_ kind: PeerKind, _ family: IPFamily) throws {
-        for (services, keeping) in [(2, false), (50, true)] {
-            let cluster = try cluster(family, services, keeping: keeping)
+        arguments: kindsByFamily, [(2, false), (50, true)])
+    func everyEndpointIsReached(_ peer: (PeerKind, IPFamily), _ services: (count: Int, keep: Bool)) throws {
+        let (kind, family) = peer
+        let cluster = try cluster(family, services.count, keeping: services.keep)
+        do {
+            try kind.install(cluster, in: topology.node.namespace)
+        } catch {
+            guard case .unavailable(let reason) = error else { throw error }
+            #expect(!reason.isEmpty)
+            return
+        }
+        let service = try #require(cluster.services.last)
+        let outside = "\(try topology.host("outside").address(family))"
+        let inside = "\(try topology.host("inside").address(family))"
+
+        let fromInside = try answers("inside", service.clusterIP, service.port)
+        #expect(fromInside == (Set(Self.pods), [inside]))
+        let fromOutside = try answers("outside", service.clusterIP, service.port)
+        #expect(fromOutside.0 == Set(Self.pods) && fromOutside.1.count == 1 && !fromOutside.1.contains(outside))
+        let byNodePort = try answers("outside", topology.nodeAddress(family), 30_080)
+        #expect(byNodePort.0 == Set(Self.pods) && byNodePort.1.count == 1)
+        #expect(byNodePort.1.contains(outside) == services.keep)
+    }
+
+    @Test("Rules that were taken away can be made again", arguments: PeerKind.allCases)
+    func rulesAreRemoved(_ kind: PeerKind) throws {
+        for count in [2, 20] {
+            let cluster = try cluster(.v4, count, keeping: true)
             do {
                 try kind.install(cluster, in: topology.node.namespace)
             } catch {
-                guard case .unavailable(let reason) = error else { throw error }
-                #expect(!reason.isEmpty)
+                guard case .unavailable = error else { throw error }
                 return
             }
+            try kind.remove(.v4, in: topology.node.namespace)
             let service = try #require(cluster.services.last)
-            let node = try topology.nodeAddress(family)
-            let outside = "\(try topology.host("outside").address(family))"
-            let inside = "\(try topology.host("inside").address(family))"
-            // Masqueraded: as the address that the node has towards the pods.
-            let masqueraded = "\(try topology.node.address(family))"
-
-            let fromInside = try answers("inside", service.clusterIP, service.port)
-            #expect(fromInside == (Set(Self.pods), [inside]), "\(services) Services, ClusterIP, from inside")
-            let fromOutside = try answers("outside", service.clusterIP, service.port)
-            #expect(fromOutside.0 == Set(Self.pods) && !fromOutside.1.contains(outside), "\(services), from outside")
-            let byNodePort = try answers("outside", node, 30_080)
-            #expect(byNodePort.0 == Set(Self.pods), "\(services) Services, NodePort")
-            #expect(byNodePort.1.contains(outside) == keeping && byNodePort.1.count == 1, "\(masqueraded)")
-            try kind.remove(family, in: topology.node.namespace)
+            let client = try topology.host("inside")
+            #expect(throws: LabError.self) {
+                try TCPConnection(client, to: service.clusterIP, port: service.port, timeout: .milliseconds(200))
+            }
         }
     }
 
