@@ -21,6 +21,11 @@ final class ConnectStation {
         node = try NodeUnderTest(forwarder, services, flows: Self.flows)
         try cgroup?.add(node.chain.node.namespace)
         server = try LoadServer(node.chain.backend, port: BenchServices.backendPort)
+        for family in IPFamily.allCases {
+            // As every node has one: rules see what its processes send to a ClusterIP only if there is a route to it.
+            let next = try node.chain.client.address(family)
+            try node.chain.node.addDefaultRoute(via: next, device: Chain.clientDevice)
+        }
         for path in ConnectPath.allCases {
             // All ports there are, so that none comes again soon.
             try path.client(node.chain).namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")

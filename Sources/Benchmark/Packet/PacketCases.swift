@@ -38,15 +38,15 @@ extension PacketRun {
     /// Loads a datapath for each number of flows and Services, and opens the flows.
     func prepare(_ progress: (String) -> Void) throws {
         for flows in settings.flows {
-            progress("packet: preparing \(flows) flow(s)")
+            progress("preparing \(flows) flow(s)")
             try prepareSteady(flows)
         }
         for table in tables {
-            progress("packet: filling tables of \(table) flows")
+            progress("filling tables of \(table) flows")
             try prepareChurning(table)
         }
         for services in Set(settings.services).sorted() {
-            progress("packet: preparing \(services) Service(s)")
+            progress("preparing \(services) Service(s)")
             try prepareCrowded(services)
         }
     }
@@ -105,21 +105,30 @@ extension PacketRun {
 
     // MARK: A round
 
-    /// Every case once.
+    /// Every case once. Programs one after the other, and not all of them on the same flows: what one leaves behind with
+    /// the flows is over when the next comes to them, mostly without waiting for it.
     func takeRound() throws {
-        for flows in settings.flows {
-            guard let rig = steady[flows] else { continue }
-            for family in settings.families {
-                try takeFloors(rig, family, flows)
-                for program in Self.programs {
-                    try takeFlows(rig, program, family, flows)
-                    if flows.count <= Self.mostOfOthers { try takeOthers(rig, program, family, flows) }
-                }
-                for other in settings.others { try take(other, rig, family, flows) }
+        try forEachSteady(takeFloors)
+        for program in Self.programs {
+            try forEachSteady { rig, family, flows in
+                try takeFlows(rig, program, family, flows)
+                if flows.count <= Self.mostOfOthers { try takeOthers(rig, program, family, flows) }
             }
         }
+        for other in settings.others { try forEachSteady { try take(other, $0, $1, $2) } }
         for table in tables { try takeChurn(table) }
-        for services in crowded.keys.sorted() { try takeCrowded(services) }
+        for program in Self.ingress {
+            for services in crowded.keys.sorted() {
+                for family in settings.families { try takeCrowded(program, family, services) }
+            }
+        }
+    }
+
+    private func forEachSteady(_ body: (Rig, IPFamily, FlowCount) throws -> Void) rethrows {
+        for flows in settings.flows {
+            guard let rig = steady[flows] else { continue }
+            for family in settings.families { try body(rig, family, flows) }
+        }
     }
 
     private func takeFloors(_ rig: Rig, _ family: IPFamily, _ flows: FlowCount) throws {
@@ -232,27 +241,23 @@ extension PacketRun {
     }
 
     /// Packets spread over many Services.
-    private func takeCrowded(_ services: Int) throws {
+    private func takeCrowded(_ program: DatapathProgram, _ family: IPFamily, _ services: Int) throws {
         guard let (open, full) = crowded[services] else { return }
         let flows = crowdedFlows
         let table = room(flows)
-        for family in settings.families {
-            for program in Self.ingress {
-                let set = FlowSet(side: program.side, family: family, kind: .many(services))
-                func key(_ quantity: String, _ flows: FlowCount) -> Measurement.Key {
-                    Self.key(quantity, program.name, family, flows, services: services)
-                }
-                try takeKnown(
-                    key("established", flows), first: key("established-first", flows), open, program, set, set.data,
-                    flows, expecting: Expectation(counters: [.forwardEstablished]))
-                try takeNew(key("new-flow", table), full, program, set, table)
-                let site = BenchSite(family: family)
-                let stray = Frame(from: site.clients(program.side, .tcp), to: site.stranger, .data)
-                try take(
-                    key("not-a-service", flows), open, program, stray, flows,
-                    expecting: Expectation(counters: [.passNotService]))
-            }
+        let set = FlowSet(side: program.side, family: family, kind: .many(services))
+        func key(_ quantity: String, _ flows: FlowCount) -> Measurement.Key {
+            Self.key(quantity, program.name, family, flows, services: services)
         }
+        try takeKnown(
+            key("established", flows), first: key("established-first", flows), open, program, set, set.data, flows,
+            expecting: Expectation(counters: [.forwardEstablished]))
+        try takeNew(key("new-flow", table), full, program, set, table)
+        let site = BenchSite(family: family)
+        let stray = Frame(from: site.clients(program.side, .tcp), to: site.stranger, .data)
+        try take(
+            key("not-a-service", flows), open, program, stray, flows,
+            expecting: Expectation(counters: [.passNotService]))
     }
 
     // MARK: Programs of others

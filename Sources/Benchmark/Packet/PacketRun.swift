@@ -40,8 +40,11 @@ final class PacketRun {
     private static let attempts = 4
     /// Of a shorter walk, the fixed cost of a test run shows in the figure of first packets.
     private static let shortestFirstWalk = 1 << 14
-    /// Ticks without a packet after which the next one of a flow counts as a first one.
-    private static let idleTicks: UInt64 = 1
+    /// Ticks without a packet of a client after which the next one counts as a flow's first: nothing that was noted of
+    /// the flow to make its packets cheaper holds as long.
+    private static let clientIdleTicks: UInt64 = 4
+    /// The same of the backend's packets, for packets of either side: an entry is looked after once a tick.
+    private static let backendIdleTicks: UInt64 = 1
     /// The buffer of a tc test run has room for so many answers, each of which leaves a little of it behind.
     static let answerChunk = 64
     /// The part of flows that a line of the dense table may have lost to others of the same line.
@@ -56,7 +59,7 @@ final class PacketRun {
     /// All rounds, and what came out.
     func measure(_ progress: (String) -> Void) throws -> [Measurement] {
         for round in 1...settings.repeats {
-            progress("packet: round \(round) of \(settings.repeats)")
+            progress("round \(round) of \(settings.repeats)")
             try takeRound()
         }
         return answers
@@ -158,19 +161,21 @@ extension PacketRun {
     ) throws {
         let reference = Self.reference(new: false, set.family, flows)
         let base = try harness(rig, program.hook, frame, flows)
+        let isReply = expected.counters.contains(.reverseTranslated)
         var walked = min(flows.count, Self.longestWalk)
         for attempt in 1...Self.attempts {
             // With more runs than were walked, some would be first ones.
             let again = walked < flows.count ? min(runs, walked) : runs
             let showsFirst = walked >= Self.shortestFirstWalk
             FlowClock.wait(
-                after: showsFirst ? (rig.lastTouched[set] ?? 0) + Self.idleTicks - 1 : 0,
+                after: showsFirst ? Self.lastBusyTick(rig, set, isReply: isReply) : 0,
                 needed: Double(walked) * 1500 + Double(again) * 1000)
             let tick = FlowClock.tick
             let fresh = try rig.run(program, frame, .scattered(flows), runs: walked, expecting: expected)
             let warm = try rig.run(program, frame, .scattered(flows), runs: again, expecting: expected)
             let end = FlowClock.tick
             rig.lastTouched[set] = end
+            if !isReply { rig.lastSent[set] = end }
             if attempt == 1, showsFirst {
                 record(first, fresh.run.nanoseconds - base, reference: reference, problem: fresh.problem)
             }
@@ -183,6 +188,12 @@ extension PacketRun {
         record(
             later, nil, reference: reference,
             problem: "two walks did not fit into one tick of the flow clock (0.54 s): the machine is busy")
+    }
+
+    /// The last tick in which a packet of the set would not be its flow's first.
+    private static func lastBusyTick(_ rig: Rig, _ set: FlowSet, isReply: Bool) -> UInt64 {
+        let touched = (rig.lastTouched[set] ?? 0) + backendIdleTicks - 1
+        return isReply ? touched : max(touched, (rig.lastSent[set] ?? 0) + clientIdleTicks - 1)
     }
 
     /// A floor over the flows of a walk.

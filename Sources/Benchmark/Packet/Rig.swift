@@ -97,8 +97,10 @@ final class Rig {
     var nextNew: [FlowSet: UInt64] = [:]
     /// The same for the floors' tables.
     var nextInsert: [Floor: [IPFamily: UInt64]] = [:]
-    /// The tick (``FlowClock``) of each set's last packet.
+    /// The tick (``FlowClock``) of each set's last packet, from either side.
     var lastTouched: [FlowSet: UInt64] = [:]
+    /// The same, from a client.
+    var lastSent: [FlowSet: UInt64] = [:]
 
     /// A rig whose packets come in on the node's device.
     init(_ size: Size, node: PacketNode) throws {
@@ -167,6 +169,7 @@ final class Rig {
             if let problem = answered.problem { throw BenchmarkError.preparationFailed(problem) }
         }
         lastTouched[set] = FlowClock.tick
+        lastSent[set] = FlowClock.tick
     }
 
     /// Which ports the node gave to masqueraded flows, and which backend each has, is in the flow table alone.

@@ -30,20 +30,34 @@ struct ChartLayout {
     private static let mostSeries = 6
 
     init(_ group: MeasurementGroup, measurements: [Measurement], usesAxis: Bool) {
+        // No value is a value, too: then the condition is none of some measurements'.
         let values = Dictionary(
             uniqueKeysWithValues: group.conditions.map { name in
-                (name, Self.distinct(measurements.compactMap { $0.key[name] }))
+                (name, Self.distinct(measurements.map { $0.key[name] }))
             })
         let varying = group.conditions.filter { (values[$0]?.count ?? 0) > 1 }
         caption = group.conditions.filter { values[$0]?.count == 1 }
-            .map { "\($0) \(values[$0]?.first ?? "")" }.joined(separator: ", ")
-        let scaling = varying.filter { name in values[name]?.allSatisfy { Self.number($0) != nil } ?? false }
-        let most = scaling.compactMap { values[$0]?.count }.max() ?? 0
-        axis = usesAxis ? scaling.first { values[$0]?.count == most } : nil
+            .compactMap { name in values[name]?.first?.map { "\(name) \($0)" } }.joined(separator: ", ")
+        let numbers = { (name: String) in (values[name] ?? []).compactMap { $0 } }
+        let scaling = varying.filter { name in
+            numbers(name).count > 1 && numbers(name).allSatisfy { Self.number($0) != nil }
+        }
+        let most = scaling.map { numbers($0).count }.max() ?? 0
+        axis = usesAxis ? scaling.first { numbers($0).count == most } : nil
         let others = varying.filter { [axis] in $0 != axis }
 
         let subjects = Self.distinct(measurements.map(\.key.subject))
-        let combinations = Self.distinct(measurements.map { Self.values($0, others) }.filter { !$0.contains(nil) })
+        // What a subject never has does not matter to it: it is in all panels. Where it has it only at times, both are told
+        // apart.
+        var dependencies: [String: Set<String>] = [:]
+        for measurement in measurements {
+            dependencies[measurement.key.subject, default: []].formUnion(measurement.key.conditions.map(\.name))
+        }
+        let matters = { (measurement: Measurement) in
+            others.map { dependencies[measurement.key.subject]?.contains($0) ?? false }
+        }
+        let complete = measurements.filter { !matters($0).contains(false) }
+        let combinations = Self.distinct((complete.isEmpty ? measurements : complete).map { Self.values($0, others) })
         let areSeries = axis != nil && subjects.count * combinations.count <= Self.mostSeries
         let seriesName = { (measurement: Measurement) in
             let own = areSeries ? Self.label(others, Self.values(measurement, others)) : ""
@@ -62,10 +76,10 @@ struct ChartLayout {
         if areSeries || combinations.count < 2 {
             panels = [Panel(title: "", series: series(measurements))]
         } else {
-            // What lacks a condition does not depend on it, and is in all panels.
             panels = combinations.map { combination in
                 let members = measurements.filter { measurement in
-                    zip(Self.values(measurement, others), combination).allSatisfy { $0 == nil || $0 == $1 }
+                    zip(zip(Self.values(measurement, others), combination), matters(measurement))
+                        .allSatisfy { !$1 || $0.0 == $0.1 }
                 }
                 return Panel(title: Self.label(others, combination), series: series(members))
             }

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Dataplane
 internal import Glibc
 internal import KubernetesWire

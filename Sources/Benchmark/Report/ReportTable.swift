@@ -60,7 +60,7 @@ struct MeasurementGroup {
                 row += [scale.text(statistics.min), scale.text(statistics.max)]
                 row.append(statistics.spread.map { Decimal.text($0 * 100, places: 0) + "%" } ?? "")
             }
-            if hasReferences { row += Self.ratioCells(measurement, byKey) }
+            if hasReferences { row += Self.ratioCells(measurement, byKey, spread: hasSeveral) }
             if hasLatencies {
                 row += Self.percentiles.map { percentile in
                     measurement.latencies?[percentile].map(Decimal.significant) ?? ""
@@ -75,7 +75,7 @@ struct MeasurementGroup {
         columns += conditions.map { .init(title: $0, isFigures: true) }
         var figures = ["median"]
         if hasSeveral { figures += ["least", "greatest", "spread"] }
-        if hasReferences { figures += ["ratio", "least", "greatest"] }
+        if hasReferences { figures += hasSeveral ? ["ratio", "least", "greatest"] : ["ratio"] }
         columns += figures.map { .init(title: $0, isFigures: true) }
         if hasReferences { columns.append(.init(title: "reference", isFigures: false)) }
         if hasLatencies { columns += Self.percentileTitles.map { .init(title: $0, isFigures: true) } }
@@ -87,17 +87,17 @@ struct MeasurementGroup {
     private static let percentiles = [50, 90, 99, 99.9, 100]
     private static let percentileTitles = ["p50 µs", "p90", "p99", "p99.9", "max"]
 
-    /// Median, least and greatest multiple of the reference, and what that is.
+    /// Median, least and greatest multiple of the reference (the first only without `spread`), and what that is.
     private static func ratioCells(
-        _ measurement: Measurement, _ byKey: [Measurement.Key: Measurement]
+        _ measurement: Measurement, _ byKey: [Measurement.Key: Measurement], spread: Bool
     ) -> [String] {
-        guard let key = measurement.reference else { return ["", "", "", ""] }
+        let none = [String](repeating: "", count: spread ? 4 : 2)
+        guard let key = measurement.reference else { return none }
         let ratios = byKey[key].map(measurement.ratios) ?? []
-        guard let ratio = Statistics(ratios) else { return ["", "", "", ""] }
-        return [ratio.median, ratio.min, ratio.max].map {
+        guard let ratio = Statistics(ratios) else { return none }
+        return (spread ? [ratio.median, ratio.min, ratio.max] : [ratio.median]).map {
             Decimal.text($0, places: $0.magnitude < 0.1 ? 3 : $0.magnitude < 10 ? 2 : 1)
-        }
-            + [name(of: key, seenFrom: measurement.key)]
+        } + [name(of: key, seenFrom: measurement.key)]
     }
 
     /// What differs between a reference and what refers to it.

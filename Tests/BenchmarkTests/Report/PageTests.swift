@@ -114,6 +114,25 @@ import Testing
         #expect(layout.panels.allSatisfy { $0.series[0].members.count == 1 })
     }
 
+    @Test("What has a condition only at times is told apart")
+    func sometimes() throws {
+        var all: [Measurement] = []
+        for flows in ["1", "64k"] {
+            all.append(measurement("floor", ["flows \(flows)"]))
+            for subject in ["a", "b", "c"] {
+                all.append(measurement(subject, ["flows \(flows)"]))
+                all += ["100", "5000"].map { measurement(subject, ["flows \(flows)", "services \($0)"]) }
+            }
+        }
+        let layout = ChartLayout(try group(all), measurements: all, usesAxis: true)
+        #expect(layout.axis == "flows" && layout.caption.isEmpty)
+        #expect(layout.panels.map(\.title) == ["", "services 100", "services 5000"])
+        for panel in layout.panels {
+            #expect(panel.series.map(\.name) == ["floor", "a", "b", "c"])
+            #expect(panel.series.allSatisfy { $0.members.count == 2 })
+        }
+    }
+
     @Test(
         "Axes begin and end at round numbers around the values, rising",
         arguments: [
