@@ -230,7 +230,7 @@ extension PacketRun {
                     FlowSet(side: program.side, family: family), table)
             }
             for other in settings.others { try takeNew(other, rig, family, table) }
-            // The node has some 4,500 ports for flows to each of the 64 backends.
+            // The node has 32,768 ports for flows to each of the 64 backends, and most are to be free.
             guard table.count <= Self.mostOfOthers else { continue }
             for program in Self.external {
                 try takeNew(

@@ -109,16 +109,22 @@ final class PacketRun {
         results[key] = Measurement(key, in: .nanosecondsPerPacket, outcome: .skipped(reason))
     }
 
-    /// What the harness takes for such packets just now.
+    /// What the harness takes for such packets just now: the less of two, since anything that came between has made the
+    /// other longer.
     func harness(
         _ rig: Rig, _ hook: Hook, _ frame: Frame, _ flows: FlowCount, chunk: Int? = nil
     ) throws -> Double {
-        let run = try rig.programs.run(
-            rig.programs.empty(hook), on: hook, frame, .scattered(flows), runs: runs, chunk: chunk)
-        guard run.verdict == hook.pass else {
-            throw BenchmarkError.preparationFailed("the empty program of \(hook.rawValue) returned \(run.verdict)")
+        var least = Double.infinity
+        for _ in 0..<2 {
+            let run = try rig.programs.run(
+                rig.programs.empty(hook), on: hook, frame, .scattered(flows), runs: runs, chunk: chunk)
+            guard run.verdict == hook.pass else {
+                throw BenchmarkError.preparationFailed(
+                    "the empty program of \(hook.rawValue) returned \(run.verdict)")
+            }
+            least = min(least, run.nanoseconds)
         }
-        return run.nanoseconds
+        return least
     }
 }
 

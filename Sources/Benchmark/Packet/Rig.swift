@@ -108,6 +108,8 @@ final class Rig {
         settings.maxTCPFlows = UInt32(size.tcp)
         settings.maxUDPFlows = UInt32(size.udp)
         settings.newFlowLimit = 0
+        // So many that a free one is found at once: the LRU may leave a flow's reply entry alone in a full table.
+        settings.natPorts = 32_768...65_535
         // Refusals are measured, not the rate at which they cease.
         settings.answerLimit = .max
         settings.maxSlots = UInt32(BenchSite.slots(many: size.services, endpoints: size.endpoints))
