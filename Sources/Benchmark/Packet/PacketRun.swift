@@ -42,7 +42,7 @@ final class PacketRun {
     private static let shortestFirstWalk = 1 << 14
     /// Ticks without a packet of a client after which the next one counts as a flow's first: nothing that was noted of
     /// the flow to make its packets cheaper holds as long.
-    private static let clientIdleTicks: UInt64 = 4
+    private static let clientIdleTicks = UInt64(NT_MARK_TICKS)
     /// The same of the backend's packets, for packets of either side: an entry is looked after once a tick.
     private static let backendIdleTicks: UInt64 = 1
     /// The buffer of a tc test run has room for so many answers, each of which leaves a little of it behind.

@@ -97,6 +97,8 @@ final class Rig {
     var nextNew: [FlowSet: UInt64] = [:]
     /// The same for the floors' tables.
     var nextInsert: [Floor: [IPFamily: UInt64]] = [:]
+    /// Flows that have been opened.
+    private var primed = 0
     /// The tick (``FlowClock``) of each set's last packet, from either side.
     var lastTouched: [FlowSet: UInt64] = [:]
     /// The same, from a client.
@@ -170,6 +172,9 @@ final class Rig {
                 expecting: Expectation(counters: [.reverseTranslated], verdict: set.verdict))
             if let problem = answered.problem { throw BenchmarkError.preparationFailed(problem) }
         }
+        primed += flows.count
+        // As the agent does when it has counted the flows.
+        try FlowTable(datapath.maps).fitMarks(toFlows: primed)
         lastTouched[set] = FlowClock.tick
         lastSent[set] = FlowClock.tick
     }
