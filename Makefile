@@ -25,6 +25,9 @@ PROGRAMS := needletail-agent needletail needletail-bench
 DEMO_PROGRAMS := needletail-agent needletail needletail-demo
 # Such as DEMO_FLAGS=--quick.
 DEMO_FLAGS ?=
+# Where `make bench` leaves its results, and what it measures.
+BENCH_OUT ?= .build/bench
+BENCH_FLAGS ?= --flows 1,64k --services 1,1000 --families v4 --duration 100ms
 # The Swift runtime goes into the binary: one file is all a node needs.
 BUILD_FLAGS = -c $(CONFIGURATION) $(if $(filter release,$(CONFIGURATION)),--static-swift-stdlib)
 # How many seeds `make fuzz` runs, 0 for no end; the first, none for a random one; and the steps of each.
@@ -83,8 +86,17 @@ demo: bpf
 	set -e; for program in $(DEMO_PROGRAMS); do swift build $(BUILD_FLAGS) --product $$program; done
 	$(SUDO) $(BUILT)/needletail-demo $(DEMO_FLAGS)
 
-bench: build
-	$(SUDO) $(BUILT)/needletail-bench packet
+# All suites with small settings, in some minutes; what came out stays in $(BENCH_OUT) as a document and as a page.
+bench: bpf
+	swift build $(BUILD_FLAGS) --product needletail-bench
+	@mkdir -p $(BENCH_OUT) && rm -f $(BENCH_OUT)/bench.json $(BENCH_OUT)/bench.html
+	status=0; $(SUDO) $(BUILT)/needletail-bench run all $(BENCH_FLAGS) -o json --output-file $(BENCH_OUT)/bench.json \
+	  || status=$$?; \
+	if [ -f $(BENCH_OUT)/bench.json ]; then \
+	  $(BUILT)/needletail-bench report $(BENCH_OUT)/bench.json -o html --output-file $(BENCH_OUT)/bench.html && \
+	  $(BUILT)/needletail-bench report $(BENCH_OUT)/bench.json && \
+	  echo "Also in $(BENCH_OUT)/bench.json and $(BENCH_OUT)/bench.html"; \
+	fi; exit $$status
 
 lint: dependencies
 	swift format lint --strict --parallel -r Package.swift Sources Tests

@@ -144,7 +144,7 @@ let package = Package(
             "Benchmark",
             [
                 "Benchmark", "BPF", "Dataplane", "KubernetesWire", "Maglev", "NetLab", "Netlink", "NetTypes",
-                "NeedletailABI", "TestSupport",
+                "NeedletailABI", "Resolver", "TestSupport", "needletail-bench",
             ]),
         .executableTarget(
             name: "needletail-demo",

@@ -157,6 +157,9 @@ struct Devices {
         return wanted.filter { !names.contains($0) }
     }
 
+    /// What the programs have been told of the devices, by index.
+    var records: [UInt32: DeviceRecord] { table.records }
+
     /// Number of devices with programs, by role.
     func count(_ role: DeviceRole) -> Int { attached.values.count { $0.role == role } }
 

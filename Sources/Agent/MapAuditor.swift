@@ -26,10 +26,10 @@ struct MapAuditor {
     /// Looks through one part, when it is time. To be called every few seconds, between other writes to the maps.
     ///
     /// - Throws: `BPFError`, after which nobody knows what the maps hold.
-    mutating func tick(_ maps: inout KernelMaps, _ planner: Planner) throws {
+    mutating func tick(_ maps: inout KernelMaps, _ planner: Planner, _ node: NodeRecords) throws {
         guard interval > .zero, due <= .now else { return }
         let rounds = audit.rounds
-        let differences = try audit.step(&maps, planner)
+        let differences = try audit.step(&maps, planner, node)
         found += differences.count
         for (index, difference) in differences.enumerated() {
             logger.log(

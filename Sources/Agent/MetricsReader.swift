@@ -18,7 +18,6 @@ actor MetricsReader {
     private let source: ClusterSource?
     private let logger: Logger
     private let agent: MetricsSnapshot.Agent
-    private var services: ServiceSeries
     private var reported: String?
     private let executor = QueueExecutor(label: "needletail.metrics")
 
@@ -33,7 +32,6 @@ actor MetricsReader {
         self.observation = observation
         self.source = source
         self.logger = logger
-        services = ServiceSeries(limit: configuration.maxServiceSeries)
         var system = utsname()
         uname(&system)
         agent = MetricsSnapshot.Agent(
@@ -77,15 +75,21 @@ actor MetricsReader {
                         packets: packets))
             }
         }
-        let names = try ServiceStatistics.names(maps)
-        services.update(
-            try ServiceStatistics.read(maps, ids: names.keys).compactMap { id, statistics in
-                names[id].map { ServiceReading(id: id.rawValue, name: $0, figures: ServiceFigures(statistics)) }
-            })
-        snapshot.services = services
+        snapshot.services = try observation.services {
+            try ServiceReading.read(maps, try ServiceStatistics.names(maps))
+        }
         snapshot.maps = try maps.usage(flows: observation.flows ?? [:]).map {
             MetricsSnapshot.Map(
                 name: $0.name, unit: $0.unit, used: $0.used, size: $0.size, bytes: $0.info.memlock)
+        }
+    }
+}
+
+extension ServiceReading {
+    /// What has been counted for these service ports.
+    static func read(_ maps: DatapathMaps, _ names: [ServiceID: ServicePortName]) throws -> [ServiceReading] {
+        try ServiceStatistics.read(maps, ids: names.keys).compactMap { id, statistics in
+            names[id].map { ServiceReading(id: id.rawValue, name: $0, figures: ServiceFigures(statistics)) }
         }
     }
 }

@@ -18,6 +18,8 @@ final class Observation: Sendable {
     private let logger: Logger
     private let serviceServers: ServiceHealthServers
     private let state = Mutex(State())
+    /// What Services have counted. Held while ids of service ports are given back, with what was counted for them.
+    private let series: Mutex<ServiceSeries>
 
     private struct State {
         var isReady = false
@@ -28,6 +30,7 @@ final class Observation: Sendable {
     init(_ configuration: AgentConfiguration, source: ClusterSource?, _ logger: Logger) {
         self.source = source
         self.logger = logger
+        series = Mutex(ServiceSeries(limit: configuration.maxServiceSeries))
         let health = HealthState(syncPeriod: configuration.syncPeriod, needsNode: source != nil)
         self.health = health
         serviceServers = ServiceHealthServers(on: thread, isProxyHealthy: { health.isHealthy }) { report in
@@ -101,6 +104,33 @@ final class Observation: Sendable {
 
     /// How many sockets there are for health checks of Services.
     func serviceSockets() async -> (listening: Int, failed: Int) { await serviceServers.sockets() }
+
+    /// Frees ids of service ports, and takes over what was counted for them: nobody can ask for it afterwards.
+    func freeServices(_ counted: [ServiceReading], _ free: () throws -> Void) rethrows {
+        // Not before they are gone for whoever reads all service ports.
+        try series.withLock {
+            try free()
+            $0.close(counted)
+        }
+    }
+
+    /// What Services have counted by now; `read` reads all service ports.
+    ///
+    /// Nobody waits for that. When ids are given back meanwhile, which is rare, nobody knows whether they are among what
+    /// was read: it is read again, or in the end told as it was before.
+    func services(_ read: () throws -> [ServiceReading]) rethrows -> ServiceSeries {
+        for _ in 0..<5 {
+            let closings = series.withLock { $0.closings }
+            let readings = try read()
+            let updated: ServiceSeries? = series.withLock {
+                guard $0.closings == closings else { return nil }
+                $0.update(readings)
+                return $0
+            }
+            if let updated { return updated }
+        }
+        return series.withLock { $0 }
+    }
 
     /// Closes everything.
     func close() async {

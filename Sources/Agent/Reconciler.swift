@@ -103,6 +103,8 @@ actor Reconciler {
     func start() throws {
         observation.health.updated()
         try NodeRecord.store(meta, in: datapath.maps)
+        // As this agent writes it, though it means the same: what an audit expects.
+        try datapath.maps.store(node)
         try devices.reload()
         hooks.attach()
         updateContext()
@@ -259,7 +261,8 @@ actor Reconciler {
         for note in service?.notes ?? [] {
             logger.debug("resolved", metadata: ["service": "\(name)", "note": "\(note)"])
         }
-        desired.update(name, service, &changes)
+        // Until there is a planner to tell, everything will be.
+        if isPlannerCurrent { desired.update(name, service, &changes) } else { desired.update(name, service) }
         roll.update(name, service)
     }
 
@@ -314,7 +317,7 @@ actor Reconciler {
     private func audit() {
         guard catalog.isSynced, isPlannerCurrent, !isDirty else { return }
         do {
-            try auditor.tick(&kernelMaps, planner)
+            try auditor.tick(&kernelMaps, planner, NodeRecords(state: node, devices: devices.records))
         } catch {
             logger.error("the audit of the maps failed; they are read anew", metadata: ["reason": "\(error)"])
             isPlannerCurrent = false
@@ -352,7 +355,7 @@ actor Reconciler {
         if !knowsAll {
             logger.warning("some manifests cannot be read: what was programmed before and is in no other is kept")
         }
-        return planner.plan(all: DesiredChanges(all: desired.state), keepsOthers: !knowsAll)
+        return planner.plan(all: DesiredChanges(all: desired), keepsOthers: !knowsAll)
     }
 
     /// Performs writes and keeps the planner's image in step. After a failure only the kernel knows what the maps hold,
@@ -421,9 +424,18 @@ actor Reconciler {
         if planner.hasShortage { inUse.backends.formUnion(try kernelMaps.backends(namedBy: planner.image.sets.values)) }
         let writes = Planner.reclaim(planner.image, candidates: candidates, inUse: inUse)
         candidates = ReclaimCandidates()
-        try perform(writes)
+        try free(writes)
         // There may be room now for what did not fit.
         if planner.hasShortage, !writes.isEmpty { isDirty = true }
         if !writes.isEmpty { logger.debug("reclaimed", metadata: ["entries": "\(writes.count)"]) }
+    }
+
+    /// Performs writes that free something.
+    private func free(_ writes: [MapWrite]) throws {
+        var names: [ServiceID: ServicePortName] = [:]
+        for case .service(let id, nil) in writes { names[id] = planner.image.services[id] }
+        guard !names.isEmpty else { return try perform(writes) }
+        let counted = try ServiceReading.read(datapath.maps, names)
+        try observation.freeServices(counted) { try perform(writes) }
     }
 }

@@ -70,8 +70,7 @@ public enum BenchmarkError: Error, Sendable, Hashable, CustomStringConvertible {
         case .unusableSetting(let what): what
         case .preparationFailed(let what):
             """
-            what is to be measured could not be set up: \(what). Compare with `needletail-bench packet --flows 1` or \
-            `needletail-bench programming --services 1`
+            what is to be measured could not be set up: \(what). See whether it can with `--flows 1 --services 1`
             """
         }
     }

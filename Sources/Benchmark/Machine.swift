@@ -12,6 +12,14 @@ public struct Machine: Sendable, Hashable {
     /// UTC, as `2026-01-31T12:00:00Z`.
     public let date: String
 
+    /// A machine as it was.
+    public init(kernel: String, processor: String, cores: Int, date: String) {
+        self.kernel = kernel
+        self.processor = processor
+        self.cores = cores
+        self.date = date
+    }
+
     /// This machine, now.
     public init() {
         kernel = SmallFile.read("/proc/sys/kernel/osrelease").map { String($0.prefix { $0 != "\n" }) } ?? ""
@@ -30,27 +38,33 @@ public struct Machine: Sendable, Hashable {
 
 /// Memory of this process.
 enum Memory {
-    /// Kernel memory of all BPF maps it has open, each once.
-    static var maps: UInt64 {
-        guard let directory = opendir("/proc/self/fdinfo") else { return 0 }
+    /// Kernel memory of all BPF maps it has open.
+    static var maps: UInt64 { mapsByID.values.reduce(0, +) }
+
+    /// Kernel memory of each BPF map it has open, by the kernel's id.
+    static var mapsByID: [UInt32: UInt64] {
+        guard let directory = opendir("/proc/self/fdinfo") else { return [:] }
         defer { closedir(directory) }
-        var sizes: [String: UInt64] = [:]
+        var sizes: [UInt32: UInt64] = [:]
         while let entry = readdir(directory) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
             guard let text = SmallFile.read("/proc/self/fdinfo/\(name)"),
-                let map = SmallFile.value(of: "map_id", in: text),
+                let map = SmallFile.value(of: "map_id", in: text).flatMap({ UInt32($0) }),
                 let size = SmallFile.value(of: "memlock", in: text).flatMap({ UInt64($0) })
             else { continue }
             sizes[map] = size
         }
-        return sizes.values.reduce(0, +)
+        return sizes
     }
 
     /// What is resident now, in bytes.
-    static var resident: Int {
-        let pages = SmallFile.read("/proc/self/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    static var resident: Int { resident(of: getpid()) }
+
+    /// What of another process is resident now, in bytes.
+    static func resident(of pid: pid_t) -> Int {
+        let pages = SmallFile.read("/proc/\(pid)/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
         return (pages ?? 0) * sysconf(Int32(_SC_PAGESIZE))
     }
 

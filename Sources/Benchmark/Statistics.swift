@@ -23,6 +23,16 @@ public struct Statistics: Sendable, Hashable {
         count = sorted.count
     }
 
+    private init(min: Double, median: Double, max: Double, count: Int) {
+        self.min = min
+        self.median = median
+        self.max = max
+        self.count = count
+    }
+
+    /// Of no samples.
+    static let zero = Statistics(min: 0, median: 0, max: 0, count: 0)
+
     /// Distance of the greatest from the least, as a part of the median; `nil` if the median is not above 0.
     public var spread: Double? { median > 0 ? (max - min) / median : nil }
 }

@@ -1,7 +1,7 @@
 /// Tables of plain text.
 enum TextColumns {
-    /// Pads the cells of each column to its widest.
-    static func aligned(_ rows: [[String]]) -> [String] {
+    /// Pads the cells of each column to its widest, on the left in columns of figures.
+    static func aligned(_ rows: [[String]], figures: Set<Int> = []) -> [String] {
         var widths: [Int] = []
         for row in rows {
             for (index, cell) in row.enumerated() {
@@ -10,8 +10,11 @@ enum TextColumns {
             }
         }
         return rows.map { row in
-            let line = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
-                .joined(separator: "  ")
+            let cells = zip(row, widths).enumerated().map { index, cell in
+                let padding = String(repeating: " ", count: cell.1 - cell.0.count)
+                return figures.contains(index) ? padding + cell.0 : cell.0 + padding
+            }
+            let line = cells.joined(separator: "  ")
             return "  " + String(line.reversed().drop { $0 == " " }.reversed())
         }
     }

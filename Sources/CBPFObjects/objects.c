@@ -8,6 +8,10 @@ static const unsigned char bench[] __attribute__((aligned(8))) = {
 #embed "../../bpf/out/bench.bpf.o"
 };
 
+static const unsigned char generate[] __attribute__((aligned(8))) = {
+#embed "../../bpf/out/generate.bpf.o"
+};
+
 const void *cbpf_datapath(void)
 {
 	return datapath;
@@ -26,4 +30,14 @@ const void *cbpf_bench(void)
 size_t cbpf_bench_size(void)
 {
 	return sizeof(bench);
+}
+
+const void *cbpf_generate(void)
+{
+	return generate;
+}
+
+size_t cbpf_generate_size(void)
+{
+	return sizeof(generate);
 }

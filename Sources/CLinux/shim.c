@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -138,6 +139,23 @@ pid_t nt_thread_id(void)
 	return (pid_t)syscall(SYS_gettid);
 }
 
+int nt_pin_thread(unsigned index)
+{
+	cpu_set_t allowed, one;
+
+	if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+		return -errno;
+	index %= (unsigned)CPU_COUNT(&allowed);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || index-- > 0)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		return negated(sched_setaffinity(0, sizeof one, &one));
+	}
+	return -EINVAL;
+}
+
 int nt_set_offload(const char *device, enum nt_offload offload, uint32_t on)
 {
 	static const uint32_t commands[] = {
@@ -226,6 +244,33 @@ int nt_load_xdp_pass(void)
 	};
 	// The kernel makes it close-on-exec.
 	return negated((int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes));
+}
+
+_Static_assert((uint32_t)NT_READABLE == (uint32_t)EPOLLIN &&
+		   (uint32_t)NT_WRITABLE == (uint32_t)EPOLLOUT &&
+		   (uint32_t)NT_ON_CHANGE == (uint32_t)EPOLLET,
+	       "the kernel's numbers");
+
+int nt_epoll_make(void)
+{
+	return negated(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int nt_epoll_control(int epoll, int change, int fd, struct nt_epoll_event interest)
+{
+	struct epoll_event event = {.events = interest.events, .data.u32 = interest.number};
+	return negated(epoll_ctl(epoll, change ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event));
+}
+
+int nt_epoll_wait(int epoll, struct nt_epoll_event *events, int milliseconds)
+{
+	struct epoll_event found[NT_MOST_EVENTS];
+	int count = epoll_wait(epoll, found, NT_MOST_EVENTS, milliseconds);
+
+	for (int i = 0; i < count; i++)
+		events[i] =
+		    (struct nt_epoll_event){.events = found[i].events, .number = found[i].data.u32};
+	return count < 0 && errno == EINTR ? 0 : negated(count);
 }
 
 int nt_pipe(int *read_end, int *write_end)

@@ -116,7 +116,7 @@ public struct KernelMaps: ~Copyable {
 
     private mutating func perform(_ run: ArraySlice<MapWrite>, _ kind: MapWrite.Kind) throws {
         switch kind {
-        case .table: for case .table(let table) in run { try build(table) }
+        case .table: try build(run.compactMap { if case .table(let table) = $0 { table } else { nil } })
         case .set:
             try Self.store(run, in: maps.sets) {
                 if case .set(let id, let record) = $0 { (id.rawValue, record?.wire ?? nt_set()) } else { nil }
@@ -154,6 +154,8 @@ public struct KernelMaps: ~Copyable {
     ) throws {
         var keys: [Key] = []
         var values: [Value] = []
+        keys.reserveCapacity(run.count)
+        values.reserveCapacity(run.count)
         for case let (key, value)? in run.lazy.map(entry) {
             keys.append(key)
             values.append(value)
@@ -212,22 +214,45 @@ public struct KernelMaps: ~Copyable {
         try map.delete(keys: keys.span)
     }
 
-    /// Fills an extent through shared memory: nothing reads it before its set record exists.
-    private mutating func build(_ table: SlotTable) throws {
-        let begun = ContinuousClock.now
-        defer { tableBuilt(.now - begun) }
-        let first = Int(table.line)
-        let ids = table.ids.map(\.rawValue)
-        let lines = first..<first + SetRecord.lines(forSlots: Int(table.slots), backends: ids.count)
-        try maps.slots.withMapped(elements: lines, writable: true) { bytes in
-            let extent = bytes.bindMemory(to: UInt32.self)
-            let slots = extent.extracting(..<Int(table.slots))
-            var target = MutableSpan(_unsafeElements: slots)
-            try builder.build(into: &target, backends: table.members.span, ids: ids.span)
-            let members = extent.extracting(Self.firstMember(slots: table.slots)...)
-            members.update(repeating: 0)
-            for (index, id) in ids.sorted().enumerated() { members[index] = id }
+    /// Most lines of the slot array that are mapped at once, but for a table that is larger.
+    private static let linesOfWindow = 16_384
+
+    /// Fills extents through shared memory: nothing reads them before their set records exist. Tables that follow each
+    /// other are written through one mapping, as most do when there are many.
+    private mutating func build(_ tables: [SlotTable]) throws {
+        var rest = tables[...]
+        while let first = rest.first {
+            var window = first.extent
+            var some = rest.prefix(1)
+            for extent in rest.dropFirst().lazy.map(\.extent) {
+                guard extent.lowerBound >= window.upperBound,
+                    extent.upperBound - window.lowerBound <= Self.linesOfWindow
+                else { break }
+                window = window.lowerBound..<extent.upperBound
+                some = rest.prefix(some.count + 1)
+            }
+            try maps.slots.withMapped(elements: window, writable: true) { bytes in
+                for table in some {
+                    let begun = ContinuousClock.now
+                    let offset = (table.extent.lowerBound - window.lowerBound) * maps.slots.mappedStride
+                    let length = table.extent.count * maps.slots.mappedStride
+                    try build(table, in: UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + length]))
+                    tableBuilt(.now - begun)
+                }
+            }
+            rest = rest.dropFirst(some.count)
         }
+    }
+
+    private mutating func build(_ table: SlotTable, in bytes: UnsafeMutableRawBufferPointer) throws {
+        let ids = table.ids.map(\.rawValue)
+        let extent = bytes.bindMemory(to: UInt32.self)
+        let slots = extent.extracting(..<Int(table.slots))
+        var target = MutableSpan(_unsafeElements: slots)
+        try builder.build(into: &target, backends: table.members.span, ids: ids.span)
+        let members = extent.extracting(Self.firstMember(slots: table.slots)...)
+        members.update(repeating: 0)
+        for (index, id) in ids.sorted().enumerated() { members[index] = id }
     }
 
     /// Where in an extent the list of members begins.
@@ -255,6 +280,14 @@ public struct KernelMaps: ~Copyable {
     /// The backends that these sets name: those whose ids must stay whatever else is known.
     public func backends(namedBy sets: some Sequence<SetRecord>) throws -> Set<BackendID> {
         try sets.reduce(into: []) { $0.formUnion(try members(of: $1)) }
+    }
+}
+
+extension SlotTable {
+    /// The lines it takes, with those of its members' ids.
+    var extent: Range<Int> {
+        let first = Int(line)
+        return first..<first + SetRecord.lines(forSlots: Int(slots), backends: ids.count)
     }
 }
 

@@ -29,6 +29,10 @@ public struct MapAudit: Sendable {
         case frontends
         /// What addresses are.
         case addresses
+        /// What the programs are told of devices.
+        case devices
+        /// What the programs are told of the node.
+        case node
     }
 
     /// Slots of Maglev tables that are computed anew at a time, and at least one table.
@@ -46,31 +50,37 @@ public struct MapAudit: Sendable {
 
     /// Looks through the part whose turn it is.
     ///
-    /// - Parameter planner: Whose writes to these maps have all been performed.
+    /// - Parameters:
+    ///   - planner: Whose writes to these maps have all been performed.
+    ///   - node: What has been written of the node and its devices.
     /// - Returns: what is to be put right by ``KernelMaps/repair(_:)``.
     /// - Throws: `BPFError`.
-    public mutating func step(_ maps: inout KernelMaps, _ planner: Planner) throws -> [MapDifference] {
+    public mutating func step(
+        _ maps: inout KernelMaps, _ planner: Planner, _ node: NodeRecords
+    ) throws -> [MapDifference] {
         let part = next
         let parts = Part.allCases
         next = parts[((parts.firstIndex(of: part) ?? 0) + 1) % parts.count]
         if next == parts[0] { rounds += 1 }
-        guard part == .tables else { return try maps.differences(from: planner.image, in: part) }
+        guard part == .tables else { return try maps.differences(from: planner.image, node, in: part) }
         let tables = planner.tables(from: nextTable, slots: Self.slotsPerStep)
         nextTable = tables.isLast ? 0 : (tables.some.last?.id.rawValue ?? 0) + 1
         return try maps.differences(in: tables.some)
     }
 
-    /// Looks through all parts, of the tables as many as ``step(_:_:)`` does.
-    public mutating func run(_ maps: inout KernelMaps, _ planner: Planner) throws -> [MapDifference] {
+    /// Looks through all parts, of the tables as many as ``step(_:_:_:)`` does.
+    public mutating func run(
+        _ maps: inout KernelMaps, _ planner: Planner, _ node: NodeRecords
+    ) throws -> [MapDifference] {
         var differences: [MapDifference] = []
-        for _ in Part.allCases { differences += try step(&maps, planner) }
+        for _ in Part.allCases { differences += try step(&maps, planner, node) }
         return differences
     }
 }
 
 extension KernelMaps {
     fileprivate func differences(
-        from expected: MapImage, in part: MapAudit.Part
+        from expected: MapImage, _ node: NodeRecords, in part: MapAudit.Part
     ) throws -> [MapDifference] {
         var differences: [MapDifference] = []
         switch part {
@@ -86,6 +96,8 @@ extension KernelMaps {
         case .addresses:
             try Self.checkAddresses(maps.addresses4, .v4, expected, &differences)
             try Self.checkAddresses(maps.addresses6, .v6, expected, &differences)
+        case .devices: try checkDevices(node.devices, &differences)
+        case .node: try checkNode(node.state, &differences)
         case .tables: break
         }
         return differences
@@ -199,6 +211,31 @@ extension KernelMaps {
         }
     }
 
+    private func checkDevices(_ expected: [UInt32: DeviceRecord], _ differences: inout [MapDifference]) throws {
+        var missing = expected
+        try maps.devices.forEach { index, wire in
+            let record = missing.removeValue(forKey: index)
+            guard record.map({ isSame($0.wire, wire) }) != true else { return }
+            let found = DeviceRecord(wire)
+            differences.append(
+                .device(index, found: isSame(found.wire, wire) ? .record(found) : .unreadable, expected: record))
+        }
+        for (index, record) in missing.sorted(by: { $0.key < $1.key }) {
+            differences.append(.device(index, found: .nothing, expected: record))
+        }
+    }
+
+    private func checkNode(_ expected: NodeState, _ differences: inout [MapDifference]) throws {
+        let wire = try maps.node.lookup(0) ?? nt_node()
+        guard !isSame(expected.wire, wire) else { return }
+        let found = NodeState(wire)
+        let isWritten = !isSame(nt_node(), wire)
+        differences.append(
+            .node(
+                found: isSame(found.wire, wire) ? .record(found) : isWritten ? .unreadable : .nothing,
+                expected: expected))
+    }
+
     // MARK: Tables
 
     fileprivate mutating func differences(in tables: [(id: SetID, table: SlotTable)]) throws -> [MapDifference] {
@@ -218,7 +255,7 @@ extension KernelMaps {
         try builder.build(into: &span, backends: table.members.span, ids: ids.span)
         let first = Self.firstMember(slots: table.slots)
         var wrong: [(index: Int, id: UInt32)] = []
-        try maps.slots.withMapped(elements: Self.elements(of: table), writable: false) { bytes in
+        try maps.slots.withMapped(elements: table.extent, writable: false) { bytes in
             let extent = bytes.bindMemory(to: UInt32.self)
             for (index, id) in slots.enumerated() where extent[index] != id { wrong.append((index, id)) }
             for (index, id) in ids.sorted().enumerated() where extent[first + index] != id {
@@ -250,6 +287,9 @@ extension KernelMaps {
         case .frontend(let key, _, let record): try perform([.frontend(key, record)])
         case .range(let id, let prefix, let isPresent): try perform([.range(id, prefix, isAllowed: !isPresent)])
         case .address(let address, _, let flags): try perform([.address(address, flags)])
+        case .device(let index, _, let record?): try maps.devices.update(index, record.wire)
+        case .device(let index, _, nil): try maps.devices.delete(index)
+        case .node(_, let state): try maps.store(state)
         case .foreignKey(let map, let key): try removeKey(key, from: map)
         }
     }
@@ -257,15 +297,10 @@ extension KernelMaps {
     /// Element by element: programs are reading the table, and each store sends a slot to its backend.
     private mutating func patch(_ table: SlotTable) throws {
         let wrong = try wrongElements(of: table)
-        try maps.slots.withMapped(elements: Self.elements(of: table), writable: true) { bytes in
+        try maps.slots.withMapped(elements: table.extent, writable: true) { bytes in
             let extent = bytes.bindMemory(to: UInt32.self)
             for (index, id) in wrong { extent[index] = id }
         }
-    }
-
-    private static func elements(of table: SlotTable) -> Range<Int> {
-        let first = Int(table.line)
-        return first..<first + SetRecord.lines(forSlots: Int(table.slots), backends: table.ids.count)
     }
 
     private func removeKey(_ bytes: [UInt8], from map: String) throws {

@@ -40,6 +40,20 @@ extension Dictionary where Key == IPFamily, Value == IPAddress {
     }
 }
 
+/// What an agent has told the programs of the node and its devices.
+public struct NodeRecords: Sendable, Hashable {
+    /// Of the node.
+    public var state: NodeState
+    /// Of its devices, by index.
+    public var devices: [UInt32: DeviceRecord]
+
+    /// Puts the two together.
+    public init(state: NodeState = NodeState(), devices: [UInt32: DeviceRecord] = [:]) {
+        self.state = state
+        self.devices = devices
+    }
+}
+
 /// The programs' record of the node's devices, kept in step by the agent.
 public struct DeviceTable: Sendable {
     private let map: BPFMap<UInt32, nt_device>

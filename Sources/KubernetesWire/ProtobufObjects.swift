@@ -188,7 +188,7 @@ extension ProtobufReader {
         var endpoint = Endpoint(addresses: [])
         while try next() {
             switch field {
-            case 1: endpoint.addresses.append(try string())
+            case 1: endpoint.append(address: try string())
             case 2:
                 var conditions = try message()
                 while try conditions.next() {

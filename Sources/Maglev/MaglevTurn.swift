@@ -26,13 +26,14 @@ struct MaglevTurn {
     mutating func take(_ taken: inout MutableSpan<UInt64>, _ table: inout MutableSpan<UInt32>) {
         let m = UInt32(truncatingIfNeeded: table.count)
         var slot = next
-        while taken[unchecked: Int(slot >> 6)] & (1 << UInt64(slot & 63)) != 0 {
-            slot &+= skip
-            if slot >= m { slot &-= m }
-        }
+        while taken[unchecked: Int(slot >> 6)] & (1 << UInt64(slot & 63)) != 0 { slot = after(slot, m) }
         taken[unchecked: Int(slot >> 6)] |= 1 << UInt64(slot & 63)
         table[unchecked: Int(slot)] = id
-        slot &+= skip
-        next = slot >= m ? slot &- m : slot
+        next = after(slot, m)
     }
+
+    /// The next slot of the permutation: the sum, or that less M. Of the two the one below M is the lesser, for less M the
+    /// sum wraps around unless it is M or more. No branch, which could not be predicted: it would take most of the time.
+    @inline(__always)
+    private func after(_ slot: UInt32, _ m: UInt32) -> UInt32 { min(slot &+ skip, slot &- (m &- skip)) }
 }

@@ -48,7 +48,7 @@ public struct LabError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The failure that `errno` tells of; `EAGAIN` from a socket with a time limit means that the time was up.
-    static func last(_ operation: String, _ object: String) -> LabError {
+    package static func last(_ operation: String, _ object: String) -> LabError {
         let code = errno
         return LabError(operation, object, code == EAGAIN ? .timedOut : .system(code))
     }

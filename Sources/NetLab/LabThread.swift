@@ -2,7 +2,7 @@ internal import Glibc
 
 /// A thread outside Swift's concurrency pool, so it may block. It starts in the network namespace of the thread that
 /// makes it.
-struct LabThread: Sendable {
+package struct LabThread: Sendable {
     private final class Start: Sendable {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -11,7 +11,7 @@ struct LabThread: Sendable {
     private let isFinished = Monitor(false)
 
     /// Starts the thread.
-    init(_ body: @escaping @Sendable () -> Void) throws(LabError) {
+    package init(_ body: @escaping @Sendable () -> Void) throws(LabError) {
         let isFinished = isFinished
         let start = Unmanaged.passRetained(
             Start {
@@ -34,7 +34,7 @@ struct LabThread: Sendable {
 
     /// Waits for the end; `false` when the time is up first.
     @discardableResult
-    func join(atMost limit: Duration) -> Bool {
+    package func join(atMost limit: Duration) -> Bool {
         isFinished.wait(atMost: limit) { $0 ? true : nil } ?? false
     }
 }

@@ -6,12 +6,13 @@ internal import Glibc
 ///
 /// Unchecked, because the compiler cannot see that `state` is only touched while `mutex` is held: both members that
 /// touch it lock first.
-final class Monitor<State: Sendable>: @unchecked Sendable {
+package final class Monitor<State: Sendable>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var state: State
 
-    init(_ state: State) {
+    /// Begins with a state.
+    package init(_ state: State) {
         self.state = state
         mutex = .allocate(capacity: 1)
         condition = .allocate(capacity: 1)
@@ -31,7 +32,7 @@ final class Monitor<State: Sendable>: @unchecked Sendable {
     }
 
     /// Reads or changes the state; whoever waits looks at it again.
-    func withLock<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
+    package func withLock<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
         pthread_mutex_lock(mutex)
         defer {
             pthread_cond_broadcast(condition)
@@ -41,7 +42,7 @@ final class Monitor<State: Sendable>: @unchecked Sendable {
     }
 
     /// Waits until `body` returns a value; `nil` when the time is up first. Without a limit it waits for ever.
-    func wait<R>(atMost limit: Duration? = nil, until body: (inout State) -> R?) -> R? {
+    package func wait<R>(atMost limit: Duration? = nil, until body: (inout State) -> R?) -> R? {
         let deadline = limit.map { timespec.monotonic(after: $0) }
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

@@ -1,13 +1,13 @@
-internal import Glibc
-internal import NetTypes
+package import Glibc
+package import NetTypes
 
 /// `struct sockaddr_in` or `sockaddr_in6` in a buffer that fits both.
-struct SocketAddress {
+package struct SocketAddress {
     private var storage = sockaddr_storage()
     private var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
 
     /// An address and port to hand to the kernel.
-    init(_ address: IPAddress, _ port: UInt16) {
+    package init(_ address: IPAddress, _ port: UInt16) {
         let family = address.family.socketFamily
         length = socklen_t(address.family == .v4 ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size)
         // Both begin with the family and the port; sockaddr_in6 has a flow label before the address.
@@ -32,7 +32,7 @@ struct SocketAddress {
     }
 
     /// Hands the address to a system call.
-    func withPointer<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    package func withPointer<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         withUnsafePointer(to: storage) { storage in
             storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
         }
@@ -50,5 +50,5 @@ struct SocketAddress {
 
 extension IPFamily {
     /// `AF_INET` or `AF_INET6`.
-    var socketFamily: Int32 { self == .v4 ? AF_INET : AF_INET6 }
+    package var socketFamily: Int32 { self == .v4 ? AF_INET : AF_INET6 }
 }

@@ -39,8 +39,12 @@ public struct Wire: Sendable {
         try a.namespace.withNetlink {
             try $0.createVeth(VethEnd(name: aName, hardwareAddress: aMAC), peer: peer)
         }
-        self.a = try Self.prepare(a, aName)
-        self.b = try Self.prepare(b, bName)
+        // Both before either is up: a veth takes from XDP if its peer has GRO on when it goes up (`veth_set_xdp_features`
+        // in `drivers/net/veth.c`).
+        try Self.setOffloads(a, aName)
+        try Self.setOffloads(b, bName)
+        self.a = try Self.setUp(a, aName)
+        self.b = try Self.setUp(b, bName)
     }
 
     /// Lets what the end given first sends by `XDP_TX` arrive at the other end at once. GRO does not do for that: a veth
@@ -60,8 +64,7 @@ public struct Wire: Sendable {
         try a.host.namespace.withNetlink { try $0.deleteInterface(index) }
     }
 
-    private static func prepare(_ host: Host, _ name: String) throws -> End {
-        let index = try host.device(name).index
+    private static func setOffloads(_ host: Host, _ name: String) throws {
         try host.namespace.run {
             for (offload, isOn) in [
                 (NT_OFFLOAD_TSO, false), (NT_OFFLOAD_GSO, false), (NT_OFFLOAD_TX_CHECKSUM, false),
@@ -73,6 +76,10 @@ public struct Wire: Sendable {
                 }
             }
         }
+    }
+
+    private static func setUp(_ host: Host, _ name: String) throws -> End {
+        let index = try host.device(name).index
         try host.namespace.withNetlink { try $0.setUp(index) }
         return End(host: host, device: try host.device(name))
     }

@@ -51,6 +51,19 @@ public struct TransportEndpoint: Sendable, Hashable, Comparable, CustomStringCon
 
     /// By address, port, protocol.
     public static func < (a: Self, b: Self) -> Bool {
-        (a.address, a.port, a.transport) < (b.address, b.port, b.transport)
+        if a.address != b.address { return a.address < b.address }
+        return (a.port, a.transport) < (b.port, b.transport)
+    }
+
+    /// In as few words as hold it: endpoints are what the control plane looks up most.
+    public func hash(into hasher: inout Hasher) {
+        let service = UInt64(port) << 8 | UInt64(transport.rawValue)
+        switch address.family {
+        case .v4: hasher.combine(address.low << 24 | service)
+        case .v6:
+            hasher.combine(address.high)
+            hasher.combine(address.low)
+            hasher.combine(service)
+        }
     }
 }

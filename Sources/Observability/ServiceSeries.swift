@@ -32,8 +32,24 @@ public struct ServiceSeries: Sendable {
         self.limit = max(0, limit)
     }
 
-    /// Takes in a reading of all service ports there are. To be called at each scrape, and best also just before ids
-    /// are freed: what is counted between the last reading and the end of an id is lost.
+    /// How often ids have been given back: a reading of all service ports holds what has been counted if this is the
+    /// same before and after.
+    public private(set) var closings = 0
+
+    /// Takes in the last readings of ids that are given back, for which nothing is counted any more: what has come since
+    /// the reading of all before would be lost otherwise.
+    public mutating func close(_ readings: [ServiceReading]) {
+        closings += 1
+        // The sums begin with the first reading of all.
+        guard !isFirst else { return }
+        for reading in readings.sorted(by: { ($0.name, $0.id) < ($1.name, $1.id) }) {
+            let recent = recentFigures(reading)
+            last[reading.id] = nil
+            count(recent, for: reading.name)
+        }
+    }
+
+    /// Takes in a reading of all service ports there are. To be called at each scrape.
     public mutating func update(_ readings: [ServiceReading]) {
         end(except: Set(readings.map(\.name)))
         var pooledNames: Set<ServicePortName> = []
@@ -42,18 +58,23 @@ public struct ServiceSeries: Sendable {
         for reading in readings.sorted(by: { ($0.name, $0.id) < ($1.name, $1.id) }) {
             let recent = recentFigures(reading)
             seen[reading.id] = reading
-            if !isFirst { total += recent }
-            if own[reading.name] == nil, own.count < limit { own[reading.name] = recall(reading.name) }
-            if own[reading.name] != nil {
-                own[reading.name]? += recent
-            } else {
-                pooledNames.insert(reading.name)
-                if !isFirst { pooled += recent }
-            }
+            count(recent, for: reading.name)
+            if own[reading.name] == nil { pooledNames.insert(reading.name) }
         }
         last = seen
         pooledPorts = pooledNames.count
         isFirst = false
+    }
+
+    /// Adds what has been counted to the sums and to a series: the service port's own, if there is one or room for one.
+    private mutating func count(_ recent: ServiceFigures, for name: ServicePortName) {
+        if !isFirst { total += recent }
+        if own[name] == nil, own.count < limit { own[name] = recall(name) }
+        if own[name] != nil {
+            own[name]? += recent
+        } else if !isFirst {
+            pooled += recent
+        }
     }
 
     /// What came since the last reading of the id. An id that has begun from zero shows it by its name, or by a figure

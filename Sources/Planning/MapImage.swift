@@ -9,9 +9,9 @@ public struct MapImage: Sendable, Equatable {
     /// Frontends by key.
     public var frontends: [TransportEndpoint: FrontendRecord] = [:]
     /// Backend sets by id. An id without a record is free.
-    public var sets: [SetID: SetRecord] = [:]
+    public var sets = IDTable<SetID, SetRecord>()
     /// Backends by id. An id without a record is free.
-    public var backends: [BackendID: BackendRecord] = [:]
+    public var backends = IDTable<BackendID, BackendRecord>()
     /// Names of service ports by id.
     public var services: [ServiceID: ServicePortName] = [:]
     /// Source prefixes that may begin flows, of the service ports whose frontends ask for it.

@@ -42,19 +42,15 @@ public struct Planner: Sendable {
 
     // What is wanted, and how often.
     private var wanted: [TransportEndpoint: Frontend] = [:]
-    private var naming: [BackendSet: Int] = [:]
-    private var membership: [TransportEndpoint: Int] = [:]
-    private var serving: [TransportEndpoint: Int] = [:]
+    private var sets: [BackendSet: SetUse] = [:]
+    private var backends: [TransportEndpoint: BackendUse] = [:]
     private var restrictions: [RestrictedPort: Restriction] = [:]
     /// Wanted frontends for which there was no room.
     private var unplaced: [TransportEndpoint: CapacityProblem.Resource] = [:]
 
     // Where it is.
     private var serviceIDs: [ServicePortName: ServiceID] = [:]
-    private var backendIDs: [TransportEndpoint: BackendID] = [:]
     private var setIDs: [UInt64: SetID] = [:]
-    /// Of sets that are wanted: their members' ids cannot have changed.
-    private var answered: [BackendSet: SetID] = [:]
     /// What the image's frontends make of each address.
     private var addressUses: [IPAddress: AddressUse] = [:]
     /// Of the image's ClusterIPs; a family is missing when its bounds are to be looked for.
@@ -66,6 +62,26 @@ public struct Planner: Sendable {
     private var extents: ExtentAllocator
     private var freeFrontends: [IPFamily: Int] = [:]
     private var freeRanges: [IPFamily: Int] = [:]
+
+    /// A set that is wanted.
+    private struct SetUse {
+        /// How many scopes of frontends want it.
+        var scopes = 0
+        /// Where it is, once it is placed: its members' ids cannot change while it is wanted.
+        var id: SetID?
+    }
+
+    /// An endpoint that is wanted, or that the maps have as a backend that is not gone.
+    private struct BackendUse {
+        /// How many wanted sets it is in.
+        var sets: Int32 = 0
+        /// How many service ports it serves.
+        var ports: Int32 = 0
+        /// Its id in the maps.
+        var id: BackendID?
+
+        var isEmpty: Bool { sets == 0 && ports == 0 && id == nil }
+    }
 
     /// A service port in one family: its restricted frontends share their ranges.
     private struct RestrictedPort: Hashable {
@@ -97,7 +113,10 @@ public struct Planner: Sendable {
         for (key, record) in image.frontends { addressUses[key.address, default: AddressUse()].add(record, 1) }
         for (id, name) in image.services { serviceIDs[name] = id }
         // A backend that was gone and comes back is a new one: the flows that name the old id have ended.
-        for (id, record) in image.backends where record.state != .gone { backendIDs[record.endpoint] = id }
+        backends.reserveCapacity(image.backends.count)
+        for (id, record) in image.backends where record.state != .gone {
+            backends[record.endpoint, default: BackendUse()].id = id
+        }
         for (id, record) in image.sets { setIDs[record.digest] = id }
     }
 
@@ -145,14 +164,16 @@ public struct Planner: Sendable {
     public func tables(from id: UInt32, slots: Int) -> (some: [(id: SetID, table: SlotTable)], isLast: Bool) {
         // Sets that differ in what they say of locality share a table.
         var wanted: [SetID: BackendSet] = [:]
-        for (set, known) in answered where known.rawValue >= id { wanted[known] = set }
+        for (set, use) in sets {
+            if let known = use.id, known.rawValue >= id { wanted[known] = set }
+        }
         var some: [(id: SetID, table: SlotTable)] = []
         var left = slots
         for (id, set) in wanted.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             guard let record = image.sets[id] else { continue }
             left -= Int(record.slots)
             guard left >= 0 || some.isEmpty else { return (some, false) }
-            let ids = set.members.compactMap { backendIDs[$0.endpoint] }
+            let ids = set.members.compactMap { backends[$0.endpoint]?.id }
             some.append((id, SlotTable(line: record.line, slots: record.slots, set, ids: ids)))
         }
         return (some, true)
@@ -174,12 +195,14 @@ public struct Planner: Sendable {
         // By the ids that the flows have.
         let ended = owners(changes.ended)
         let described = alsoAddresses.union(unplaced.keys.lazy.map(\.address))
+        if backends.isEmpty { backends.reserveCapacity(changes.serving.count) }
+        // Endpoints that may be in no wanted set any more, or serve nothing.
         var touched = alsoEndpoints
-        for (endpoint, difference) in changes.serving {
-            serving.add(difference, for: endpoint)
-            touched.insert(endpoint)
-        }
         for (key, frontend) in changes.frontends { want(key, frontend, &touched) }
+        for (endpoint, difference) in changes.serving {
+            let use = update(endpoint) { $0.ports += Int32(difference) }
+            if use.sets == 0 { touched.insert(endpoint) }
+        }
 
         var steps = Steps()
         for key in alsoFrontends.union(changes.frontends.keys).sorted() {
@@ -211,15 +234,28 @@ public struct Planner: Sendable {
             if let frontend { restrict(frontend, difference) }
             for set in [frontend?.external.backendSet, frontend?.internal.backendSet].compactMap({ $0 })
             where !set.isEmpty {
-                let count = naming.add(difference, for: set)
+                let count = sets[set, default: SetUse()].scopes + difference
+                sets[set, default: SetUse()].scopes = count
+                if count == 0 { sets[set] = nil }
                 guard count == 0 || (count == 1 && difference == 1) else { continue }
-                if count == 0 { answered[set] = nil }
                 for member in set.members {
-                    membership.add(difference, for: member.endpoint)
-                    touched.insert(member.endpoint)
+                    let use = update(member.endpoint) { $0.sets += Int32(difference) }
+                    if use.sets == 0 { touched.insert(member.endpoint) }
                 }
             }
         }
+    }
+
+    /// Changes what is known of an endpoint; nothing is kept of one that is neither wanted nor in the maps.
+    @discardableResult
+    private mutating func update(_ endpoint: TransportEndpoint, _ change: (inout BackendUse) -> Void) -> BackendUse {
+        func changed(_ use: inout BackendUse) -> BackendUse {
+            change(&use)
+            return use
+        }
+        let use = changed(&backends[endpoint, default: BackendUse()])
+        if use.isEmpty { backends[endpoint] = nil }
+        return use
     }
 
     private mutating func restrict(_ frontend: Frontend, _ difference: Int) {
@@ -233,8 +269,8 @@ public struct Planner: Sendable {
 
     private func owners(_ served: Set<ServingEndpoint>) -> Set<FlowOwner> {
         Set(
-            served.lazy.compactMap { [serviceIDs, backendIDs] in
-                guard let service = serviceIDs[$0.port], let backend = backendIDs[$0.endpoint] else { return nil }
+            served.lazy.compactMap { [serviceIDs, backends] in
+                guard let service = serviceIDs[$0.port], let backend = backends[$0.endpoint]?.id else { return nil }
                 return FlowOwner(service: service, backend: backend)
             })
     }
@@ -268,8 +304,14 @@ public struct Planner: Sendable {
         var addresses: [IPAddress: AddressUse] = [:]
 
         var inOrder: [MapWrite] {
-            names + backends + tables + sets + newRanges + lesserAddresses + flips + retirements + oldRanges
-                + restrictions + greaterAddresses + states
+            let kinds = [
+                names, backends, tables, sets, newRanges, lesserAddresses, flips, retirements, oldRanges, restrictions,
+                greaterAddresses, states,
+            ]
+            var writes: [MapWrite] = []
+            writes.reserveCapacity(kinds.reduce(0) { $0 + $1.count })
+            for kind in kinds { writes += kind }
+            return writes
         }
 
         mutating func note(_ key: TransportEndpoint, from old: FrontendRecord?, to new: FrontendRecord) {
@@ -339,7 +381,7 @@ public struct Planner: Sendable {
             case .backend(let id, let record?):
                 steps.decided.remove(id)
                 guard image.backends[id] == nil else { continue }
-                backendIDs[record.endpoint] = nil
+                update(record.endpoint) { $0.id = nil }
                 freeBackends.release(id.rawValue)
             case .set(let id, let record?):
                 setIDs[record.digest] = nil
@@ -351,7 +393,7 @@ public struct Planner: Sendable {
             case .service, .backend, .set, .table, .frontend, .address: break
             }
         }
-        for set in steps.newAnswers { answered[set] = nil }
+        for set in steps.newAnswers { sets[set]?.id = nil }
         steps.pending.removeAll(keepingCapacity: true)
         steps.newAnswers.removeAll(keepingCapacity: true)
     }
@@ -403,13 +445,13 @@ public struct Planner: Sendable {
     }
 
     private mutating func set(_ wanted: BackendSet, _ steps: inout Steps) throws(Shortage) -> SetID {
-        if let id = answered[wanted] { return id }
+        if let id = sets[wanted]?.id { return id }
         var ids: [BackendID] = []
         ids.reserveCapacity(wanted.members.count)
         for member in wanted.members { ids.append(try backend(member, &steps)) }
         let digest = SetDigest.digest(ids: ids, weights: wanted.members.map(\.weight))
         if let id = setIDs[digest] {
-            answered[wanted] = id
+            sets[wanted]?.id = id
             steps.newAnswers.append(wanted)
             return id
         }
@@ -426,7 +468,7 @@ public struct Planner: Sendable {
         steps.pending.append(
             .set(
                 id, SetRecord(line: UInt32(line), slots: UInt32(slots), backends: UInt32(ids.count), digest: digest)))
-        answered[wanted] = id
+        sets[wanted]?.id = id
         steps.newAnswers.append(wanted)
         setIDs[digest] = id
         return id
@@ -434,7 +476,7 @@ public struct Planner: Sendable {
 
     private mutating func backend(_ member: BackendSpec, _ steps: inout Steps) throws(Shortage) -> BackendID {
         let record = BackendRecord(endpoint: member.endpoint, state: .active, isLocal: member.isLocal)
-        if let id = backendIDs[member.endpoint] {
+        if let id = backends[member.endpoint]?.id {
             // Before the frontends turn to it: a SYN goes to active backends only. Where sets disagree whether it runs
             // on this node, the first decides: the record would change with each plan otherwise.
             if let known = image.backends[id], steps.decided.insert(id).inserted, known != record {
@@ -444,7 +486,7 @@ public struct Planner: Sendable {
         }
         guard let free = freeBackends.allocate() else { throw Shortage(resource: .backends) }
         let id = BackendID(rawValue: free)
-        backendIDs[member.endpoint] = id
+        update(member.endpoint) { $0.id = id }
         steps.pending.append(.backend(id, record))
         return id
     }
@@ -497,11 +539,12 @@ public struct Planner: Sendable {
     }
 
     private mutating func changeStates(_ touched: Set<TransportEndpoint>, _ steps: inout Steps) {
-        for endpoint in touched.sorted() where membership[endpoint] == nil {
-            guard let id = backendIDs[endpoint], let record = image.backends[id] else { continue }
+        let unwanted = touched.filter { backends[$0].map { $0.sets == 0 } ?? false }
+        for endpoint in unwanted.sorted() {
+            guard let use = backends[endpoint], let id = use.id, let record = image.backends[id] else { continue }
             var changed = record
-            changed.state = serving[endpoint] != nil ? .terminating : .gone
-            if changed.state == .gone { backendIDs[endpoint] = nil }
+            changed.state = use.ports > 0 ? .terminating : .gone
+            if changed.state == .gone { update(endpoint) { $0.id = nil } }
             if changed != record { steps.states.append(.backend(id, changed)) }
         }
     }

@@ -33,10 +33,19 @@ public struct ReclaimCandidates: Sendable, Equatable {
 
     /// What an image holds for nothing.
     public init(_ image: MapImage) {
-        sets = Set(image.sets.keys).subtracting(image.frontends.values.lazy.flatMap(\.sets))
-        backends = Set(image.backends.lazy.filter { $0.value.state == .gone }.map(\.key))
-        frontends = Set(image.frontends.lazy.filter { $0.value.flags.contains(.retired) }.map(\.key))
-        services = Set(image.services.keys).subtracting(image.frontends.values.lazy.map(\.service))
+        var namedSets: Set<SetID> = []
+        var namedServices: Set<ServiceID> = []
+        namedSets.reserveCapacity(image.sets.count)
+        namedServices.reserveCapacity(image.services.count)
+        for (key, record) in image.frontends {
+            if case .set(let id) = record.external { namedSets.insert(id) }
+            if case .set(let id) = record.internal { namedSets.insert(id) }
+            namedServices.insert(record.service)
+            if record.flags.contains(.retired) { frontends.insert(key) }
+        }
+        for id in image.sets.keys where !namedSets.contains(id) { sets.insert(id) }
+        for id in image.services.keys where !namedServices.contains(id) { services.insert(id) }
+        for (id, record) in image.backends where record.state == .gone { backends.insert(id) }
         for (id, prefixes) in image.ranges {
             for prefix in prefixes { ranges.insert(RangeGroup(service: id, family: prefix.family)) }
         }

@@ -31,12 +31,17 @@ public struct BackendSpec: Sendable, Hashable, Comparable, CustomStringConvertib
 public struct BackendSet: Sendable, Hashable {
     /// The members, in order.
     public let members: [BackendSpec]
+    /// Of the members, taken once: a set is looked up several times wherever it goes, and never changes.
+    private let digest: Int
 
     /// A set of these members, in any order; of several with the same endpoint the least one stays.
     public init(_ members: some Sequence<BackendSpec>) {
         var unique: [BackendSpec] = []
         for member in members.sorted() where unique.last?.endpoint != member.endpoint { unique.append(member) }
         self.members = unique
+        var hasher = Hasher()
+        for member in unique { hasher.combine(member) }
+        digest = hasher.finalize()
     }
 
     /// Nobody.
@@ -44,4 +49,10 @@ public struct BackendSet: Sendable, Hashable {
 
     /// Whether it has no members.
     public var isEmpty: Bool { members.isEmpty }
+
+    /// Whether both have the same members.
+    public static func == (a: Self, b: Self) -> Bool { a.digest == b.digest && a.members == b.members }
+
+    /// By all members.
+    public func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 }

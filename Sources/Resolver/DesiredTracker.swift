@@ -18,8 +18,23 @@ public struct DesiredChanges: Sendable {
     /// Everything there is in a state, as a change from nothing.
     public init(all desired: DesiredState) {
         frontends = desired.frontends.mapValues { Optional($0) }
-        var lasting: Set<ServingEndpoint> = []
-        for (port, endpoints) in desired.serving {
+        noteAll(desired.serving)
+    }
+
+    /// Everything there is in a tracker, as a change from nothing.
+    public init(all desired: DesiredTracker) {
+        lasting = []
+        frontends.reserveCapacity(desired.frontendCount)
+        desired.forEachFrontend { frontends.updateValue($1, forKey: $0) }
+        serving.reserveCapacity(
+            desired.services.values.reduce(0) { $0 + $1.serving.values.reduce(0) { $0 + $1.count } })
+        for service in desired.services.values { noteAll(service.serving) }
+    }
+
+    private mutating func noteAll(_ served: [ServicePortName: Set<TransportEndpoint>]) {
+        var lasting = self.lasting ?? []
+        self.lasting = nil
+        for (port, endpoints) in served {
             for endpoint in endpoints {
                 serving[endpoint, default: 0] += 1
                 if port.transport == .udp { lasting.insert(ServingEndpoint(port: port, endpoint: endpoint)) }
@@ -63,20 +78,14 @@ public struct DesiredTracker: Sendable {
     /// The number of frontends.
     public var frontendCount: Int { holders.count }
 
+    /// Replaces a Service, or takes it away.
+    public mutating func update(_ name: ObjectName, _ service: ResolvedService?) {
+        replace(name, service) { _, _ in }
+    }
+
     /// Replaces a Service, or takes it away, and adds to `changes` what that changes.
     public mutating func update(_ name: ObjectName, _ service: ResolvedService?, _ changes: inout DesiredChanges) {
-        let before = services.removeValue(forKey: name)
-        services[name] = service
-        let isNotable = service.map { !$0.conflicts.isEmpty || !$0.problems.isEmpty } ?? false
-        if isNotable { notable.insert(name) } else { notable.remove(name) }
-
-        let old = before?.frontendsByKey ?? [:]
-        let new = service?.frontendsByKey ?? [:]
-        let samePlace = before?.creationTimestamp == service?.creationTimestamp
-        for key in old.keys where new[key] == nil { reassign(key, name, claims: false, &changes) }
-        for (key, frontend) in new where !samePlace || old[key] != frontend {
-            reassign(key, name, claims: true, &changes)
-        }
+        let before = replace(name, service) { changes.note($0, $1) }
         let (was, serves) = (before?.serving ?? [:], service?.serving ?? [:])
         for (port, endpoints) in was where serves[port] != endpoints {
             for endpoint in endpoints.subtracting(serves[port] ?? []) { changes.note(endpoint, serves: -1, port) }
@@ -86,15 +95,39 @@ public struct DesiredTracker: Sendable {
         }
     }
 
-    private mutating func reassign(
-        _ key: TransportEndpoint, _ name: ObjectName, claims: Bool, _ changes: inout DesiredChanges
-    ) {
+    /// Tells `note` of each frontend that is new or other, or gone. Returns what the Service was before.
+    @discardableResult
+    private mutating func replace(
+        _ name: ObjectName, _ service: ResolvedService?, _ note: (TransportEndpoint, Frontend?) -> Void
+    ) -> ResolvedService? {
+        let before = services.removeValue(forKey: name)
+        services[name] = service
+        let isNotable = service.map { !$0.conflicts.isEmpty || !$0.problems.isEmpty } ?? false
+        if isNotable { notable.insert(name) } else { notable.remove(name) }
+        let samePlace = before?.creationTimestamp == service?.creationTimestamp
+        for old in before?.frontends ?? [] where service?.frontend(old.key) == nil {
+            note(old.key, reassign(old.key, name, claims: false))
+        }
+        for new in service?.frontends ?? [] where !samePlace || before?.frontend(new.key) != new {
+            note(new.key, reassign(new.key, name, claims: true))
+        }
+        return before
+    }
+
+    /// Who has a frontend, now that a Service claims it, or does so no more.
+    private mutating func reassign(_ key: TransportEndpoint, _ name: ObjectName, claims: Bool) -> Frontend? {
+        // Mostly, nobody else is concerned.
+        if contested[key] == nil, holders[key].map({ $0 == name }) ?? true {
+            let frontend = claims ? services[name]?.frontend(key) : nil
+            holders[key] = frontend.map { _ in name }
+            return frontend
+        }
         var claimants = contested[key] ?? Set(holders[key].map { [$0] } ?? [])
         if claims { claimants.insert(name) } else { claimants.remove(name) }
         contested[key] = claimants.count > 1 ? claimants : nil
         let winner = claimants.compactMap { claim(key, $0) }.min { $0.0 < $1.0 }?.1
         holders[key] = winner?.servicePort.service
-        changes.note(key, winner)
+        return winner
     }
 
     private func claim(_ key: TransportEndpoint, _ name: ObjectName) -> (Precedence, Frontend)? {
@@ -121,12 +154,18 @@ public struct DesiredTracker: Sendable {
         notable.flatMap { services[$0]?.problems ?? [] }.sorted()
     }
 
+    fileprivate func forEachFrontend(_ body: (TransportEndpoint, Frontend) -> Void) {
+        for (key, name) in holders {
+            if let frontend = services[name]?.frontend(key) { body(key, frontend) }
+        }
+    }
+
     /// The whole of it.
     public var state: DesiredState {
         var state = DesiredState()
         state.services = services
         for service in services.values { state.serving.merge(service.serving) { $0.union($1) } }
-        for (key, name) in holders { state.frontends[key] = services[name]?.frontend(key) }
+        forEachFrontend { state.frontends[$0] = $1 }
         state.conflicts = conflicts
         state.problems = problems
         return state
@@ -134,10 +173,6 @@ public struct DesiredTracker: Sendable {
 }
 
 extension ResolvedService {
-    fileprivate var frontendsByKey: [TransportEndpoint: Frontend] {
-        Dictionary(frontends.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
-    }
-
     /// The frontend of a key; they are in the order of their keys.
     fileprivate func frontend(_ key: TransportEndpoint) -> Frontend? {
         var (low, high) = (0, frontends.count)

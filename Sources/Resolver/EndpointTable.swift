@@ -108,7 +108,7 @@ struct EndpointTable {
     private static func address(
         of endpoint: Endpoint, _ path: @autoclosure () -> String, _ family: IPFamily, _ log: inout ProblemLog
     ) -> IPAddress? {
-        guard let text = endpoint.addresses.first else {
+        guard let text = endpoint.address else {
             log.report(path(), "empty: must have an address")
             return nil
         }

@@ -46,8 +46,7 @@ extension Resolver {
     /// Puts Services together and decides who has the frontends that several of them claim.
     public func merge(_ services: some Sequence<ResolvedService>) -> DesiredState {
         var tracker = DesiredTracker()
-        var ignored = DesiredChanges()
-        for service in services { tracker.update(service.name, service, &ignored) }
+        for service in services { tracker.update(service.name, service) }
         return tracker.state
     }
 

@@ -58,9 +58,12 @@ public struct Resolver: Sendable {
             var localReadyAddresses: Set<IPAddress> = []
             for port in view.ports {
                 let candidates = table.candidates(family, port.name)
+                var serving = result.serving[port.name] ?? []
+                serving.reserveCapacity(serving.count + candidates.count)
                 for candidate in candidates where candidate.isReady || candidate.isServing {
-                    result.serving[port.name, default: []].insert(candidate.endpoint)
+                    serving.insert(candidate.endpoint)
                 }
+                if !serving.isEmpty { result.serving[port.name] = serving }
                 for candidate in candidates where candidate.isReady && candidate.isLocal {
                     localReadyAddresses.insert(candidate.endpoint.address)
                 }

@@ -44,14 +44,15 @@ public struct Catalog: Sendable {
     /// Whether the source has told everything it held at its start.
     public private(set) var isSynced = false
 
-    private var sliceNames: [ObjectName: Set<ObjectName>] = [:]
+    /// Of each Service, in order.
+    private var sliceNames: [ObjectName: [ObjectName]] = [:]
 
     /// An empty catalog.
     public init() {}
 
     /// The EndpointSlices of a Service, by name.
     public func slices(of service: ObjectName) -> [EndpointSlice] {
-        (sliceNames[service] ?? []).sorted().compactMap { slices[$0] }
+        (sliceNames[service] ?? []).compactMap { slices[$0] }
     }
 
     /// The prefixes ClusterIPs are taken from, each once, in order.
@@ -94,14 +95,17 @@ public struct Catalog: Sendable {
         guard previous != slice else { return }
         slices[name] = slice
         changes.endpointSlices.insert(name)
-        if let service = previous?.service {
-            changes.services.insert(service)
-            sliceNames[service]?.remove(name)
-            if sliceNames[service]?.isEmpty == true { sliceNames[service] = nil }
+        let (old, new) = (previous?.service, slice?.service)
+        if let old { changes.services.insert(old) }
+        if let new { changes.services.insert(new) }
+        guard old != new else { return }
+        if let old {
+            sliceNames[old]?.removeAll { $0 == name }
+            if sliceNames[old]?.isEmpty == true { sliceNames[old] = nil }
         }
-        if let service = slice?.service {
-            changes.services.insert(service)
-            sliceNames[service, default: []].insert(name)
+        if let new {
+            let place = sliceNames[new]?.firstIndex { $0 > name } ?? sliceNames[new]?.endIndex ?? 0
+            sliceNames[new, default: []].insert(name, at: place)
         }
     }
 }

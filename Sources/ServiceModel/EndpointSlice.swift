@@ -42,8 +42,10 @@ public struct EndpointSlice: Sendable, Hashable {
 
 /// One of an EndpointSlice's `endpoints`.
 public struct Endpoint: Sendable, Hashable {
-    /// All addresses of the endpoint; a proxy uses the first.
-    public var addresses: [String]
+    /// The first address, which is the one a proxy uses; `nil` if there is none.
+    public private(set) var address: String?
+    /// Hardly any endpoint has more than one: an array for that alone would be most of what is allocated.
+    private var otherAddresses: [String]
     /// The state.
     public var conditions: EndpointConditions
     /// The node it runs on.
@@ -60,12 +62,29 @@ public struct Endpoint: Sendable, Hashable {
         addresses: [String], conditions: EndpointConditions = EndpointConditions(), nodeName: String? = nil,
         zone: String? = nil, forZones: [String] = [], forNodes: [String] = []
     ) {
-        self.addresses = addresses
+        address = addresses.first
+        otherAddresses = Array(addresses.dropFirst())
         self.conditions = conditions
         self.nodeName = nodeName
         self.zone = zone
         self.forZones = forZones
         self.forNodes = forNodes
+    }
+}
+
+extension Endpoint {
+    /// All addresses of the endpoint.
+    public var addresses: [String] {
+        get { (address.map { [$0] } ?? []) + otherAddresses }
+        set {
+            address = newValue.first
+            otherAddresses = Array(newValue.dropFirst())
+        }
+    }
+
+    /// Adds an address behind those it has.
+    public mutating func append(address: String) {
+        if self.address == nil { self.address = address } else { otherAddresses.append(address) }
     }
 }
 

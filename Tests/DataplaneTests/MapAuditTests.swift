@@ -47,12 +47,26 @@ import Testing
         try #require(plan.problems == [])
         try lab.perform(plan.writes)
         for write in plan.writes { planner.performed(write) }
+        try lab.datapath.maps.store(node.state)
+        var devices = try DeviceTable(lab.datapath.maps)
+        try devices.store(node.devices)
         return planner
     }
 
+    /// What is told of the node; its devices are none that packets of these tests are on.
+    private static let node = NodeRecords(
+        state: NodeState(
+            addresses: [.v4: IPAddress(v4: 0xC000_02C8)], clusterIPs: [key(1).address, key(1, .v6).address],
+            serviceCIDRs: [CIDR("198.19.0.0/16")].compactMap { $0 },
+            podPrefixes: [.v4: CIDR("203.0.113.64/26")].compactMapValues { $0 }),
+        devices: [
+            4001: DeviceRecord(role: .external, takesFromXDP: true, addresses: [.v4: IPAddress(v4: 0xC000_02C9)]),
+            4002: DeviceRecord(role: .workload, takesFromXDP: false, addresses: [:]),
+        ])
+
     private static func audit(_ lab: Lab, _ planner: Planner) throws -> [MapDifference] {
         var audit = MapAudit()
-        return try lab.withKernel { try audit.run(&$0, planner) }
+        return try lab.withKernel { try audit.run(&$0, planner, node) }
     }
 
     // MARK: What can go wrong
@@ -210,6 +224,30 @@ import Testing
             try maps.addresses6.update(
                 nt_address_key6(key(9, .v6).address), nt_address(flags: NT_ADDRESS_CLUSTER_IP))
         },
+        Corruption(testDescription: "a device is gone", kind: .device, says: "absent, should be external") { maps, _ in
+            try maps.devices.delete(4001)
+        },
+        Corruption(testDescription: "a device is of the other kind", kind: .device, says: "should be workload") {
+            maps, _ in try edit(maps.devices, 4002) { $0.flags = NT_DEVICE_EXTERNAL }
+        },
+        Corruption(testDescription: "a device of no kind", kind: .device, says: "not readable") { maps, _ in
+            try edit(maps.devices, 4002) { $0.flags = 1 << 30 }
+        },
+        Corruption(testDescription: "a device nobody asked for", kind: .device, says: "should be absent") { maps, _ in
+            try maps.devices.update(4003, nt_device(flags: NT_DEVICE_XDP, addr4: 1, addr6: (0, 0, 0, 0)))
+        },
+        Corruption(testDescription: "nothing is known of the node", kind: .node, says: "absent, should be") { maps, _ in
+            try maps.node.update(0, nt_node())
+        },
+        Corruption(testDescription: "ClusterIPs are elsewhere", kind: .node, says: "ClusterIPs") { maps, _ in
+            try edit(maps.node, 0) { $0.cluster_last4 = $0.cluster_first4 }
+        },
+        Corruption(
+            testDescription: "the node has another address", kind: .node, says: "should be addresses 192.0.2.200"
+        ) { maps, _ in try edit(maps.node, 0) { $0.addr4 = UInt32(0xC000_02CA).bigEndian } },
+        Corruption(testDescription: "what means nothing in the node's record", kind: .node, says: "not readable") {
+            maps, _ in try edit(maps.node, 0) { $0.pad = 7 }
+        },
     ]
 
     // MARK: Tests
@@ -293,7 +331,7 @@ import Testing
             var audit = MapAudit()
             for part in MapAudit.Part.allCases {
                 #expect(audit.next == part)
-                _ = try lab.withKernel { try audit.step(&$0, planner) }
+                _ = try lab.withKernel { try audit.step(&$0, planner, Self.node) }
             }
             #expect(audit.rounds == 1 && audit.next == .services)
         }

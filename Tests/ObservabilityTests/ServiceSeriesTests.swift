@@ -108,6 +108,52 @@ private func reading(_ id: UInt32, _ name: ServicePortName, _ count: UInt64) -> 
         }
     }
 
+    /// When ids are given back with a last reading, as the agent does, nothing at all is lost or counted twice, whenever
+    /// it is scraped.
+    @Test(arguments: 0..<30) func nothingIsLostWithAnID(_ run: Int) {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var generator = SeededGenerator(seed: seed)
+        var series = ServiceSeries(limit: run % 5 == 0 ? 0 : generator.below(24))
+        var datapath = Counting()
+        series.update([])
+        var expected = ServiceFigures()
+        for step in 0..<400 {
+            let name = port(generator.below(16))
+            switch generator.below(8) {
+            case 0: datapath.add(name)
+            case 1:
+                let closed = datapath.readings.filter { $0.name == name }
+                datapath.remove(name)
+                series.close(closed)
+            case 2: series.update(datapath.readings)
+            default:
+                let before = datapath.ports[name]?.figures ?? ServiceFigures()
+                datapath.count(name, &generator)
+                expected += datapath.ports[name]?.figures.since(before) ?? ServiceFigures()
+            }
+            guard step % 50 == 49 else { continue }
+            series.update(datapath.readings)
+            #expect(series.total.forward == expected.forward, "seed \(seed), step \(step)")
+            #expect(series.total.newFlows == expected.newFlows, "seed \(seed), step \(step)")
+        }
+    }
+
+    @Test func aServiceThatWasThereBetweenTwoReadingsIsCounted() {
+        var series = ServiceSeries(limit: 2)
+        // Whoever is gone before anybody asked has counted for the agent before.
+        series.close([reading(9, port(4), 1000)])
+        series.update([reading(1, port(1), 100)])
+        series.close([reading(2, port(2), 40)])
+        #expect(series.own[port(2)] == packets(40))
+        series.update([reading(1, port(1), 110)])
+        #expect(series.total == packets(50))
+        // Its id begins from zero, whoever has it: here, itself again.
+        series.close([reading(1, port(1), 115)])
+        series.update([reading(1, port(1), 115), reading(2, port(2), 1)])
+        #expect(series.own == [port(1): packets(230), port(2): packets(41)])
+        #expect(series.total == packets(50 + 5 + 115 + 1))
+    }
+
     @Test func firstComeFirstServed() {
         var series = ServiceSeries(limit: 2)
         series.update([reading(1, port(1), 10), reading(2, port(2), 20)])

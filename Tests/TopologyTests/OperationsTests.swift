@@ -75,6 +75,19 @@ import Testing
         #expect(try #require(value("needletail_service_new_flows_total{\(labels)}", in: lines)) >= 5)
     }
 
+    @Test func whatAServiceHasCountedOutlivesIt() throws {
+        let (cluster, service) = try Cluster.serving()
+        _ = try metrics(cluster)
+        // Flows of UDP end with the Service; nothing keeps its ids then.
+        for _ in 0..<5 { _ = try cluster.client.ask(service.frontend(.clusterIP, .v4, .udp)) }
+        try cluster.manifests.remove("\(service.name).yaml")
+        try eventually("the ids are given back", within: .seconds(60)) { try cluster.image().services.isEmpty }
+        #expect(value("needletail_traffic_new_flows_total", in: try metrics(cluster)) == 5)
+        try cluster.apply(service)
+        let labels = #"namespace="default",port="datagram",protocol="UDP",service="web""#
+        #expect(value("needletail_service_new_flows_total{\(labels)}", in: try metrics(cluster)) == 5)
+    }
+
     @Test func theLogSaysWhatChangedAndWhy() throws {
         let (cluster, _) = try Cluster.serving()
         try cluster.waitForAgentLine("synced", "default/web (service)")

@@ -40,11 +40,12 @@ public struct Measurement: Sendable, Hashable {
     }
 
     /// What the figures are in.
-    public enum Unit: String, Sendable, Hashable, CaseIterable {
+    public enum Unit: String, Sendable, Hashable, CaseIterable, Decodable {
         case nanosecondsPerPacket = "ns/packet"
         case packetsPerSecond = "packets/s"
         case connectionsPerSecond = "connections/s"
         case requestsPerSecond = "requests/s"
+        case changesPerSecond = "changes/s"
         case bitsPerSecond = "bit/s"
         case microseconds = "µs"
         case milliseconds = "ms"
@@ -52,10 +53,18 @@ public struct Measurement: Sendable, Hashable {
         case percent = "%"
         case count
 
+        /// Whether it is a duration or a rate, which no two runs have alike.
+        public var isTimed: Bool {
+            switch self {
+            case .bytes, .percent, .count: false
+            default: true
+            }
+        }
+
         /// Whether more of it is better.
         public var isBetterHigher: Bool {
             switch self {
-            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond, .bitsPerSecond: true
+            case .packetsPerSecond, .connectionsPerSecond, .requestsPerSecond, .changesPerSecond, .bitsPerSecond: true
             case .nanosecondsPerPacket, .microseconds, .milliseconds, .bytes, .percent, .count: false
             }
         }

@@ -1,7 +1,7 @@
 public import NetTypes
 
 /// A part of the benchmark that can be asked for by itself.
-public enum SuiteName: String, Sendable, Hashable, CaseIterable {
+public enum SuiteName: String, Sendable, Hashable, CaseIterable, Decodable {
     /// Nanoseconds a packet in the programs, by test runs.
     case packet
     /// Packets a second through a node, by generated frames.
@@ -17,7 +17,7 @@ public enum SuiteName: String, Sendable, Hashable, CaseIterable {
 }
 
 /// Who else is measured in the same run.
-public enum Peer: String, Sendable, Hashable, CaseIterable {
+public enum Peer: String, Sendable, Hashable, CaseIterable, Decodable {
     /// Nobody: no Service on the way, the node forwards to the backend's own address.
     case none
     /// iptables rules as kube-proxy writes them.
@@ -43,7 +43,7 @@ public struct PinnedProgram: Sendable, Hashable {
 }
 
 /// What a run of the benchmark measures. Each suite takes from it what concerns it.
-public struct RunSettings: Sendable {
+public struct RunSettings: Sendable, Hashable {
     /// In this order.
     public var suites: [SuiteName]
     /// Compared with these.

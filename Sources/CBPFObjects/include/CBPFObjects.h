@@ -12,4 +12,8 @@ size_t cbpf_datapath_size(void);
 const void *cbpf_bench(void);
 size_t cbpf_bench_size(void);
 
+/* The benchmark's generator of packets, bpf/generate.bpf.c. */
+const void *cbpf_generate(void);
+size_t cbpf_generate_size(void);
+
 #endif

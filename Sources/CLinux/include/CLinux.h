@@ -5,6 +5,10 @@
 // network namespaces, process descriptors. Everything here returns 0 (or a value) on success and a
 // negated errno on failure, so that no Swift runtime call can come between a failing system call
 // and the reading of errno.
+//
+// <sys/types.h> and headers that include it are not here: with them timespec and others would be
+// this module's, where Swift reads it before Glibc, and no longer be found by who imports Glibc
+// alone.
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -12,6 +16,7 @@
 #include <linux/neighbour.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -21,7 +26,6 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/types.h>
 
 // Opens a socket of a netlink protocol (NETLINK_ROUTE and so on; close-on-exec), bound to the
 // multicast groups in the bit mask, with extended acknowledgements. nonblocking is 0 or 1.
@@ -52,7 +56,11 @@ int nt_unshare_network(void);
 int nt_unshare_mounts(void);
 
 // Thread id of the caller, as the kernel counts them.
-pid_t nt_thread_id(void);
+int nt_thread_id(void);
+
+// Keeps the calling thread, and threads that it makes from now on, on one of the processors it may
+// run on now: the one of that index among them, counted round.
+int nt_pin_thread(unsigned index);
 
 // Settings of a device that are changed by the ethtool ioctl.
 enum nt_offload {
@@ -85,6 +93,33 @@ int nt_send_frame(int device, const void *bytes, size_t length);
 // Loads an XDP program that lets everything pass. Returns its descriptor.
 int nt_load_xdp_pass(void);
 
+// epoll(7), by functions and a structure of our own: its header would have timespec and others,
+// which belong to Glibc, imported from here too.
+enum nt_interest {
+	NT_READABLE = 0x1,	   // EPOLLIN
+	NT_WRITABLE = 0x4,	   // EPOLLOUT
+	NT_ON_CHANGE = 0x80000000, // EPOLLET
+};
+
+// What happened to a member of an epoll set, or why it is there.
+struct nt_epoll_event {
+	uint32_t events;
+	uint32_t number; // of the member, as it was given
+};
+
+// The most events that one wait brings.
+#define NT_MOST_EVENTS 128
+
+// A new epoll set; close-on-exec.
+int nt_epoll_make(void);
+
+// Adds a descriptor to an epoll set, or changes what is waited for if change is not 0.
+int nt_epoll_control(int epoll, int change, int fd, struct nt_epoll_event interest);
+
+// Waits for events, at most so many milliseconds (-1: for ever). Returns how many there are, of
+// which there is room for NT_MOST_EVENTS; 0 when a signal came.
+int nt_epoll_wait(int epoll, struct nt_epoll_event *events, int milliseconds);
+
 // A pipe with both ends close-on-exec.
 int nt_pipe(int *read_end, int *write_end);
 
@@ -95,14 +130,14 @@ int nt_accept(int listener);
 // signal mask, standard input from /dev/null. A NULL environment is the caller's own. The kernel
 // kills it when the calling *thread* ends (PR_SET_PDEATHSIG). Returns the process id, or the
 // negated errno of fork or execve.
-pid_t nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
-	       int error);
+int nt_spawn(const char *path, char *const arguments[], char *const environment[], int output,
+	     int error);
 
 // A descriptor that becomes readable when the process ends.
-int nt_process_descriptor(pid_t pid);
+int nt_process_descriptor(int pid);
 
 // Waits for the end of a child and leaves it a zombie, so that its id stays taken. Returns 0 when
 // it exited (status is the exit status) and 1 when a signal ended it (status is the signal).
-int nt_process_end(pid_t pid, int *status);
+int nt_process_end(int pid, int *status);
 
 #endif
