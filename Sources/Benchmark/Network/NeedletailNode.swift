@@ -52,7 +52,7 @@ final class NeedletailNode: Sendable {
             return try Datapath.load(settings, pins: nil)
         }
         if let failure = datapath.socketFailure { throw BenchmarkError.preparationFailed(failure) }
-        try program(chain.services)
+        try program(chain.services, flows: flows)
         let datapath = datapath
         do {
             try node.namespace.run {
@@ -106,13 +106,15 @@ final class NeedletailNode: Sendable {
         return UInt32(table * (IPFamily.allCases.count * services.count + 16))
     }
 
-    private func program(_ services: BenchServices) throws {
+    private func program(_ services: BenchServices, flows: Int) throws {
         var maps = KernelMaps(datapath.maps)
         let plan = try Planner.plan(from: try maps.read(), to: services.desiredState)
         guard plan.problems.isEmpty else {
             throw BenchmarkError.preparationFailed(plan.problems.map(\.description).joined(separator: "; "))
         }
         try maps.perform(plan.writes)
+        // As the agent's collector does once the flows are there; by itself the datapath has marks for a few.
+        try FlowTable(datapath.maps).fitMarks(toFlows: flows * IPFamily.allCases.count)
         let bounds = IPFamily.allCases.flatMap { family in
             [0, services.measured].map { services.clusterIP($0, family).address }
         }
