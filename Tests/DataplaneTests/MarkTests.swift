@@ -1,4 +1,5 @@
-import Dataplane
+import BPF
+@testable import Dataplane
 import NeedletailABI
 import NetTypes
 import PacketKit

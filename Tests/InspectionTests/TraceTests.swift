@@ -79,6 +79,7 @@ private final class TraceRig: @unchecked Sendable {
             try empty("nt_\(transport)_flows4", nt_flow_key4.self, nt_flow4.self)
             try empty("nt_\(transport)_flows6", nt_flow_key6.self, nt_flow6.self)
         }
+        try FlowTable(DatapathMaps(pinnedIn: datapath.pins)).unmark()
         try empty("nt_affinity", nt_affinity_key.self, nt_affinity.self)
         try empty("nt_answers", nt_addr.self, UInt64.self)
         try empty("nt_ranges4", nt_range_key4.self, UInt32.self)
