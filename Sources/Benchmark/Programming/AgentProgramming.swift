@@ -66,7 +66,8 @@ struct AgentProgramming {
         let used = (ProcessClock.of(node.pid) ?? processor) - processor
         results.add(
             place.key("change", Self.subject), .microseconds, latencies: latencies,
-            reference: place.key("change", "needletail"), note: "from a file that is replaced")
+            reference: place.key("change", "needletail"),
+            note: "from a file that is replaced, upon which the agent looks at all of them")
         results.add(
             place.key("change, processor", Self.subject), .microseconds, used / Double(latencies.count),
             reference: place.key("change, processor", "needletail"), note: "of the whole process")

@@ -132,7 +132,8 @@ final class ProgrammedNode {
                 throw BenchmarkError.preparationFailed("change \(version) of \(count) Services changed nothing")
             }
             result.writes += writes
-            try reclaimSometimes(1)
+            changesSinceReclaim += 1
+            if changesSinceReclaim >= 100 { try reclaim() }
         } while result.latencies.count < most && ContinuousClock.now < end
         return result
     }
@@ -144,6 +145,8 @@ final class ProgrammedNode {
         let interval = Duration.seconds(1) / rate
         var result = Churn()
         var done = 0
+        try reclaim()
+        var collect = ContinuousClock.now + Self.collectInterval
         let (started, processor) = (ContinuousClock.now, ProcessClock.own)
         while done < total {
             let now = ContinuousClock.now
@@ -155,8 +158,11 @@ final class ProgrammedNode {
             _ = try take(Array(events[done..<due]))
             let end = ContinuousClock.now
             result.latencies += (done..<due).map { (end - (started + interval * $0)).microseconds }
-            try reclaimSometimes(due - done)
             done = due
+            if ContinuousClock.now >= collect {
+                try reclaim()
+                collect = .now + Self.collectInterval
+            }
         }
         // The last change is due one interval before the end.
         let wall = max((ContinuousClock.now - started).milliseconds, Double(total) * interval.milliseconds)
@@ -217,10 +223,11 @@ final class ProgrammedNode {
         return plan.writes.count
     }
 
-    /// Frees what no frontend names, as the agent does every few seconds. No flow can name it: there are none.
-    private func reclaimSometimes(_ count: Int) throws {
-        changesSinceReclaim += count
-        guard changesSinceReclaim >= 100 else { return }
+    /// How often the agent looks for what is unused, unless it is told otherwise (`--collect-interval`).
+    private static let collectInterval = Duration.seconds(5)
+
+    /// Frees what no frontend names, as the agent does now and then. No flow can name it: there are none.
+    private func reclaim() throws {
         changesSinceReclaim = 0
         for _ in 0..<2 {
             // In one expression: a copy of the image that lives on would be copied by the first write.
