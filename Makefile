@@ -88,7 +88,7 @@ demo: bpf
 
 # All suites with small settings, in some minutes; what came out stays in $(BENCH_OUT) as a document and as a page.
 bench: bpf
-	swift build $(BUILD_FLAGS) --product needletail-bench
+	set -e; for program in needletail-bench needletail-agent; do swift build $(BUILD_FLAGS) --product $$program; done
 	@mkdir -p $(BENCH_OUT) && rm -f $(BENCH_OUT)/bench.json $(BENCH_OUT)/bench.html
 	status=0; $(SUDO) $(BUILT)/needletail-bench run all $(BENCH_FLAGS) -o json --output-file $(BENCH_OUT)/bench.json \
 	  || status=$$?; \

@@ -186,6 +186,8 @@ extension ForwardField {
     private static let calibration = 50_000
     /// Packets that tell how many fill a slice.
     private static let trial = 2000
+    /// Slices that are tried when packets are lost.
+    private static let attempts = 3
     /// What a slice has at least.
     private static let least = 10_000
 
@@ -194,13 +196,23 @@ extension ForwardField {
     ) throws {
         let trial = try entrant.generator.send(what.quantity.kind, flows, to: destination, count: Self.trial)
         var count = max(Self.least, Int(settings.duration * 1e9 / max(1, trial.wallTime)))
-        if what.quantity == .newFlow, entrant.isPeer {
-            // The trial's are there too.
-            if let most = Self.trackedConnections { count = min(count, most - most / 8) }
-            try flush(entrant)
+        if what.quantity == .newFlow, entrant.isPeer, let most = Self.trackedConnections {
+            count = min(count, most - most / 8)
         }
-        let counted = try entrant.node.needletail?.counters()
-        let slice = try entrant.generator.send(what.quantity.kind, flows, to: destination, count: count)
+        var counted: CounterReading?
+        var slice = TrafficGenerator.Outcome()
+        // What a kernel thread was to forward that came too late is lost: another slice may do better.
+        for _ in 0..<Self.attempts {
+            if what.quantity != .newFlow {
+                try entrant.generator.warm(flows, to: destination, count: count)
+            } else if entrant.isPeer {
+                // The trial's are there too, and those of the slice before.
+                try flush(entrant)
+            }
+            counted = try entrant.node.needletail?.counters()
+            slice = try entrant.generator.send(what.quantity.kind, flows, to: destination, count: count)
+            if !Self.isTooFew(slice.delivered, of: slice.sent) { break }
+        }
         series[what]?.perPacket.append(max(0, slice.perFrame - idle))
         series[what]?.rate.append(1e9 / max(1, slice.wallTime) * Double(slice.delivered) / Double(slice.sent))
         series[what]?.sent += slice.sent
@@ -226,12 +238,16 @@ extension ForwardField {
     /// The part of all packets that may be lost without the figures being other ones.
     private static let tolerance = 0.01
 
+    private static func isTooFew(_ delivered: Int, of sent: Int) -> Bool {
+        Double(sent - delivered) > Double(sent) * tolerance
+    }
+
     private func measurements(_ what: Case) -> [Measurement] {
         guard let series = series[what] else { return [] }
         var outcome = series.outcome
         var note = what.quantity.note(what.family)
         let lost = series.sent - series.delivered
-        if case .measured = outcome, Double(lost) > Double(series.sent) * Self.tolerance {
+        if case .measured = outcome, Self.isTooFew(series.delivered, of: series.sent) {
             outcome = .failed("\(lost) of \(series.sent) packets did not arrive")
         } else if lost > 0 {
             note += "; \(lost) of \(series.sent) packets did not arrive"

@@ -93,19 +93,37 @@ final class TrafficGenerator {
     ///
     /// - Throws: ``BenchmarkError/preparationFailed(_:)`` when packets go astray again and again.
     func open(_ flows: FlowCount, to destination: TransportEndpoint) throws {
-        let family = destination.address.family
         try answering.update(0, 1)
         defer { try? answering.update(0, 0) }
-        var outcome = Outcome()
-        for _ in 0..<Self.attempts {
-            next[family] = 0
-            outcome = try send(.open, flows, to: destination, count: flows.count, answered: true)
-            guard outcome.delivered == flows.count, outcome.answered == flows.count else { continue }
-            outcome = try send(.data, flows, to: destination, count: flows.count)
-            if outcome.delivered == flows.count { return }
+        try sendAll(.open, flows, to: destination, answered: true)
+        try answering.update(0, 0)
+        try sendAll(.data, flows, to: destination, answered: false)
+    }
+
+    /// Sends a packet of each flow, a few thousand at a time: more at once, and a node that is slow leaves some of them to
+    /// a kernel thread that comes too late. What went astray is sent again.
+    private func sendAll(
+        _ kind: GeneratedKind, _ flows: FlowCount, to destination: TransportEndpoint, answered: Bool
+    ) throws {
+        var start = 0
+        while start < flows.count {
+            let count = min(flows.count - start, Self.piece)
+            var outcome = Outcome()
+            var attempt = 0
+            repeat {
+                guard attempt < Self.attempts else {
+                    throw BenchmarkError.preparationFailed(
+                        """
+                        of \(count) of \(flows) flows to \(destination), \(outcome.delivered) packets arrived and \
+                        \(outcome.answered) answers
+                        """)
+                }
+                next[destination.address.family] = UInt64(start)
+                outcome = try send(kind, flows, to: destination, count: count, answered: answered)
+                attempt += 1
+            } while outcome.delivered < count || (answered && outcome.answered < count)
+            start += count
         }
-        throw BenchmarkError.preparationFailed(
-            "of \(flows) flows to \(destination), \(outcome.delivered) packets arrived and \(outcome.answered) answers")
     }
 
     /// Sends so many packets, one of a flow after the other in no order that a cache could foresee.
@@ -134,12 +152,21 @@ final class TrafficGenerator {
         return outcome
     }
 
+    /// Sends data of the flows whose turn is next, as far as there are others, and gives them their turn once more: since
+    /// the last slice others have had the machine, and all flows been idle for seconds.
+    func warm(_ flows: FlowCount, to destination: TransportEndpoint, count: Int) throws {
+        let turns = min(count, flows.count)
+        _ = try send(.data, flows, to: destination, count: turns)
+        next[destination.address.family, default: 0] -= UInt64(turns)
+    }
+
     /// Makes so many packets and sends them nowhere: what the generator itself costs.
     func idle(_ flows: FlowCount, to destination: TransportEndpoint, count: Int) throws -> Outcome {
         try run(.data, flows, destination, count: count, device: 0)
     }
 
     private static let attempts = 5
+    private static let piece = 8192
 
     private func run(
         _ kind: GeneratedKind, _ flows: FlowCount, _ destination: TransportEndpoint, count: Int, device: UInt32
