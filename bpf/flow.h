@@ -184,11 +184,50 @@ static __always_inline struct nt_flow *flow_find(const union flow_key *key, cons
 					       : bpf_map_lookup_elem(&nt_tcp_flows4, &key->v4);
 }
 
+/* The word of a sender's bit in nt_silent, and the bit. */
+static __always_inline __u64 *silent_word(const __be32 *address, nt_port port, __u8 protocol,
+					  __u64 *bit, const bool v6)
+{
+	__u64 hash = HASH_SEED;
+	__u32 index;
+
+	if (v6)
+		hash = hash_word(hash, (__u64)(address[0] ^ address[2]) << 32 |
+					   (address[1] ^ address[3]));
+	else
+		hash = hash_word(hash, address[0]);
+	hash = (hash ^ ((__u32)protocol << 16 | port)) * HASH_MIX;
+	index = (hash >> 32) % NT_SILENT_WORDS;
+	*bit = 1ULL << (hash >> 58);
+	return bpf_map_lookup_elem(&nt_silent, &index);
+}
+
+/* Whether packets from there can be replies. */
+static __always_inline bool may_reply(const struct tuple *t, const bool v6)
+{
+	__u64 bit, *word = silent_word(t->src.w, t->sport, t->protocol, &bit, v6);
+
+	return !word || !(*(volatile __u64 *)word & bit);
+}
+
+static __always_inline void expect_replies(const union flow_key *key, const bool v6)
+{
+	__u64 bit, *word;
+
+	if ((v6 ? key->v6.direction : key->v4.direction) != NT_REVERSE)
+		return;
+	word = v6 ? silent_word(key->v6.src, key->v6.sport, key->v6.protocol, &bit, true)
+		  : silent_word(key->v4.src, key->v4.sport, key->v4.protocol, &bit, false);
+	if (word && *(volatile __u64 *)word & bit)
+		__sync_fetch_and_and(word, ~bit);
+}
+
 static __always_inline long flow_store(const union flow_key *key, const union flow_value *value,
 				       __u64 mode, const bool v6)
 {
 	if (nt_config.tracing)
 		return mode == BPF_NOEXIST && flow_find(key, v6) ? -EEXIST : 0;
+	expect_replies(key, v6);
 	if (v6)
 		return key->v6.protocol == IPPROTO_UDP
 			   ? bpf_map_update_elem(&nt_udp_flows6, &key->v6, &value->v6, mode)

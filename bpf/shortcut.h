@@ -248,6 +248,8 @@ static __always_inline int shortcut_reverse(void *ctx, struct packet *pkt, const
 	struct nt_flow *flow;
 	struct found found;
 
+	if (!may_reply(&pkt->tuple, v6))
+		return pass_plain(program);
 	flow = flow_of(&pkt->tuple, NT_REVERSE, &found, v6);
 	if (!flow || found.facts.flags & NT_FLOW_MASQUERADED)
 		return pass_plain(program);

@@ -56,6 +56,11 @@ public struct Datapath: Sendable {
             var meta = nt_meta()
             meta.abi_version = NT_ABI_VERSION
             try maps.store(meta)
+            // The flow tables are new too: nobody can reply yet.
+            let silent: BPFMap<UInt32, UInt64> = try loaded.map("nt_silent")
+            try silent.withMapped(elements: 0..<Int(NT_SILENT_WORDS), writable: true) {
+                _ = $0.initializeMemory(as: UInt8.self, repeating: 0xFF)
+            }
         }
         // Until the collector knows how many there are.
         if !reused.isSuperset(of: ["nt_marking", "nt_marks"]) { try FlowTable(maps).fitMarks(toFlows: 1 << 14) }
@@ -122,13 +127,13 @@ public struct Datapath: Sendable {
         "nt_addresses4", "nt_addresses6", "nt_affinity", "nt_answers", "nt_backends", "nt_connections", "nt_counters",
         "nt_datagrams", "nt_devices", "nt_event_ctl", "nt_events", "nt_fragments", "nt_frontends4", "nt_frontends6",
         "nt_marking", "nt_marks", "nt_meta", "nt_node",
-        "nt_ranges4", "nt_ranges6", "nt_services", "nt_sets", "nt_slots", "nt_stats", "nt_tcp_flows4",
+        "nt_ranges4", "nt_ranges6", "nt_services", "nt_silent", "nt_sets", "nt_slots", "nt_stats", "nt_tcp_flows4",
         "nt_tcp_flows6", "nt_trace", "nt_udp_flows4", "nt_udp_flows6",
     ]
 
     /// Those that hold nothing that the programs could not do without: a new one takes the place of one that is missing
     /// or of another size.
-    private static let dispensableMaps: Set = ["nt_marking", "nt_marks"]
+    private static let dispensableMaps: Set = ["nt_marking", "nt_marks", "nt_silent"]
 
     private static func reuse(_ pins: PinDirectory, in object: inout BPFObject) throws -> Set<String> {
         guard pins.exists("nt_meta") else {

@@ -1,11 +1,12 @@
 import BPF
-@testable import Dataplane
 import NeedletailABI
 import NetTypes
 import PacketKit
 import Resolver
 import TestSupport
 import Testing
+
+@testable import Dataplane
 
 /// Packets of plain flows go by a mark for a while, and nobody can tell the difference.
 @Suite(.needsRoot) struct MarkTests {
@@ -132,6 +133,25 @@ import Testing
                     try lab.expect(packet, in: scene.ingress, .becomes(packet.sent(to: backend)), .forwardEstablished)
                 }
             }
+        }
+    }
+
+    @Test("A sender may reply as soon as a flow leads there, and for good", arguments: Scene.all)
+    func silence(_ scene: Scene) throws {
+        try Lab.withLab { lab in
+            // Others than those of all other tests, whose bits may be clear by now.
+            let backend = scene.backend(77, port: 7_000 + UInt16(scene.ingress.rawValue))
+            try lab.serve([scene.serving([backend])])
+            let reply = scene.reply(.ack, from: backend)
+            try lab.expect(reply, in: scene.egress, .untouched, .passNotService)
+            _ = try lab.run(scene.request().bytes, in: scene.ingress)
+            try lab.expect(reply, in: scene.egress, .becomes(reply.sent(from: scene.frontend())), .reverseTranslated)
+            // Its forward entry alone may be left, which restores the other.
+            let lost = try #require(try lab.flow(.reverse, backend, scene.client()))
+            try lab.evict(lost)
+            try lab.age(ticks: 100)
+            _ = try lab.run(scene.request(.ack).bytes, in: scene.ingress)
+            try lab.expect(reply, in: scene.egress, .becomes(reply.sent(from: scene.frontend())), .reverseTranslated)
         }
     }
 

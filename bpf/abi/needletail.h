@@ -281,6 +281,16 @@ struct nt_marking {
 	__u32 pad;
 };
 
+/*
+ * ---- senders that no reply comes from: array of words, a bit by the hash of address, port,
+ * protocol ----
+ *
+ * Set: no flow has ever had a reply entry for packets from there. The loader sets all when the flow
+ * tables are new, and a program clears a bit before it stores such an entry. None is ever set
+ * again; all clear is right too, and only slow.
+ */
+#define NT_SILENT_WORDS 16384u
+
 /* ---- affinity: LRU hash ---- */
 
 struct nt_affinity_key {
