@@ -732,7 +732,7 @@ static __always_inline int parse_inner(void *ctx, struct scratch *work, const __
 
 static __always_inline int handle(void *ctx, const __u32 program, const enum nt_direction direction)
 {
-	int answer = shortcut(ctx, program, direction);
+	int answer = take_shortcut(ctx, program);
 	struct scratch *work;
 
 	if (answer != NO_SHORTCUT)

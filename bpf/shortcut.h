@@ -151,8 +151,7 @@ static __always_inline bool parse_plain(void *ctx, struct packet *pkt, const __u
 			return false;
 		payload = pkt->length - sizeof(*ip);
 	}
-	if (is_xdp(program) ? data + l3 + pkt->length > end
-			    : l3 + pkt->length > ((struct __sk_buff *)ctx)->len)
+	if (!packet_holds(ctx, l3 + pkt->length, program))
 		return false;
 	if (pkt->tuple.protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = data + l4;
@@ -280,6 +279,35 @@ static __always_inline int shortcut(void *ctx, const __u32 program,
 		return direction == NT_FORWARD ? shortcut_forward(ctx, &pkt, program, true)
 					       : shortcut_reverse(ctx, &pkt, program, true);
 	return NO_SHORTCUT;
+}
+
+/* Functions of their own, so that what they need of the stack is free again for what may follow. */
+#define SHORTCUT(suffix, context, program, direction)                \
+	static __noinline int shortcut_##suffix(struct context *ctx) \
+	{                                                            \
+		return shortcut(ctx, program, direction);            \
+	}
+
+SHORTCUT(external_xdp, xdp_md, NT_PROGRAM_EXTERNAL_XDP, NT_FORWARD)
+SHORTCUT(external_ingress, __sk_buff, NT_PROGRAM_EXTERNAL_INGRESS, NT_FORWARD)
+SHORTCUT(external_egress, __sk_buff, NT_PROGRAM_EXTERNAL_EGRESS, NT_REVERSE)
+SHORTCUT(workload_ingress, __sk_buff, NT_PROGRAM_WORKLOAD_INGRESS, NT_FORWARD)
+SHORTCUT(workload_egress, __sk_buff, NT_PROGRAM_WORKLOAD_EGRESS, NT_REVERSE)
+
+static __always_inline int take_shortcut(void *ctx, const __u32 program)
+{
+	switch (program) {
+	case NT_PROGRAM_EXTERNAL_XDP:
+		return shortcut_external_xdp(ctx);
+	case NT_PROGRAM_EXTERNAL_INGRESS:
+		return shortcut_external_ingress(ctx);
+	case NT_PROGRAM_EXTERNAL_EGRESS:
+		return shortcut_external_egress(ctx);
+	case NT_PROGRAM_WORKLOAD_INGRESS:
+		return shortcut_workload_ingress(ctx);
+	default:
+		return shortcut_workload_egress(ctx);
+	}
 }
 
 #endif
