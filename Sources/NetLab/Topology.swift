@@ -88,13 +88,15 @@ public final class Topology: Sendable {
 
     /// Stops a pod: its device is gone at once, its namespace with the last user. The address is not used again.
     public func removePod(_ name: String) throws {
-        let device = members.withLock { members in
-            members.hosts[name] = nil
-            return members.podDevices.removeValue(forKey: name)
+        let (device, host) = members.withLock { members in
+            (members.podDevices.removeValue(forKey: name), members.hosts.removeValue(forKey: name))
         }
         guard let device else { throw LabError("remove", "pod \(name)", .other("there is no such pod")) }
-        let index = try node.device(device).index
-        try node.namespace.withNetlink { try $0.deleteInterface(index) }
+        // With the pod's namespace the device would go by itself, at some time.
+        try withExtendedLifetime(host) {
+            let index = try node.device(device).index
+            try node.namespace.withNetlink { try $0.deleteInterface(index) }
+        }
     }
 
     private func addOutside(_ name: String, _ i: Int) throws {
